@@ -1,13 +1,34 @@
 //! One chat API, any vendor: the transport contract, the message model, the transcript and the session. No I/O, no vendor.
 
 pub mod capabilities;
+pub mod channel;
+pub mod command;
 pub mod error;
+pub mod event;
 pub mod ids;
+pub mod message;
 pub mod secret;
 pub mod time;
+pub mod transport;
 
 pub use capabilities::{Capabilities, Capability, CapabilitySet, KeyRule};
+pub use channel::{EventPermit, EventSender, EventStream, StreamDropped, Terminal, event_channel};
+pub use command::{
+    Ack, Command, Cursor, Direction, Download, FileAck, FileCommand, FileLimits, FileSource, FileUrl,
+    HistoryFrom, HistoryPage, HistoryRequest, Outgoing, OutgoingBody, PollScope, Progress, ReceiptKind,
+    ReceiptSignal, Sent, TypingSignal, Upload, UserData, VendorCommand,
+};
 pub use error::{Delivery, Error, ErrorKind, Result, Retry, VendorError};
+pub use event::{EndReason, GapHint, Lost, ParticipantUpdate, SessionUpdate, TransportEvent, TypingUpdate};
 pub use ids::{AttachmentId, ClientToken, MessageId, ParticipantId, Scope, SegmentId, TransportId};
+pub use message::{
+    Alias, AliasKind, Aliases, Attachment, AttachmentStatus, AuthenticationPhase, Choice, Chunk, Content,
+    Interactive, Participant, Place, Primary, Processing, RawEvent, Receipt, Role, SendStage, SendState,
+    Sighting, SystemEvent, Text, TextFormat, ViewReference,
+};
 pub use secret::Secret;
 pub use time::{SystemClock, Timestamp, VirtualClock, WallClock};
+pub use transport::{
+    ConnectError, ConnectRequest, Connection, ConnectionHandle, Continues, Extent, Intent, SavedSession,
+    SessionInfo, StartRequest, Transport,
+};
