@@ -1,0 +1,1 @@
+//! The stack over the network in memory, in paused time.

@@ -1,0 +1,1 @@
+//! The stack over real sockets of this machine: TLS, refusals, proxies.
