@@ -15,6 +15,7 @@ pub mod receipts;
 pub mod roster;
 pub mod secret;
 pub mod time;
+pub mod transcript;
 pub mod transport;
 pub mod typing;
 
@@ -41,6 +42,9 @@ pub use receipts::{ReceiptPolicy, Receipts};
 pub use roster::{Member, Presence, Roster, RosterEvent, RosterFact, Stats};
 pub use secret::Secret;
 pub use time::{SystemClock, Timestamp, VirtualClock, WallClock};
+pub use transcript::{
+    DeliveryState, Diff, Filter, Mirror, Row, RowId, Snapshot, Transcript, View, Visibility,
+};
 pub use transport::{
     ConnectError, ConnectRequest, Connection, ConnectionHandle, Continues, Extent, Intent, SavedSession,
     SessionInfo, StartRequest, Transport,

@@ -373,6 +373,11 @@ impl Aliases {
         self.first.is_none()
     }
 
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        usize::from(self.first.is_some()) + self.rest.len()
+    }
+
     /// The least vendor id of the message, if it has one: the same whatever the order of insertion.
     pub fn message_id(&self) -> Option<MessageId> {
         self.least(AliasKind::Message).map(|alias| MessageId::new(Arc::clone(&alias.value)))
@@ -542,6 +547,10 @@ pub struct Sighting {
     /// Set if the content is a piece of a whole, or the whole after pieces.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub chunk: Option<Chunk>,
+    /// Set for the vendor's own traffic that people need not see, as an answer that only turns the pages of a list: it
+    /// stays out of the display view.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub quiet: bool,
     /// Who got or read it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub receipts: Vec<Receipt>,
@@ -566,6 +575,7 @@ impl Sighting {
             content: None,
             version: 0,
             chunk: None,
+            quiet: false,
             receipts: Vec::new(),
             processing: None,
             raw: None,
