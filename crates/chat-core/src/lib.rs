@@ -14,6 +14,8 @@ pub mod poll;
 pub mod receipts;
 pub mod roster;
 pub mod secret;
+pub mod session;
+pub mod store;
 pub mod time;
 pub mod transcript;
 pub mod transport;
@@ -41,6 +43,8 @@ pub use poll::{Poll, PollAction, PollClass, PollEvent, PollInput, PollPolicy};
 pub use receipts::{ReceiptPolicy, Receipts};
 pub use roster::{Member, Presence, Roster, RosterEvent, RosterFact, Stats};
 pub use secret::Secret;
+pub use session::{ChatEvent, ChatSession, Events, PendingSend, SessionBuilder, SessionSettings};
+pub use store::{MemoryStore, SessionDirectory, SessionStore, StoredSession};
 pub use time::{SystemClock, Timestamp, VirtualClock, WallClock};
 pub use transcript::{
     DeliveryState, Diff, Filter, Mirror, Row, RowId, Snapshot, Transcript, View, Visibility,

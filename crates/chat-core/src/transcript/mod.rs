@@ -18,6 +18,7 @@ mod known;
 mod order;
 mod place;
 mod row;
+mod spot;
 mod views;
 
 use std::{collections::HashMap, fmt, sync::Arc};
@@ -43,6 +44,7 @@ pub use self::{
     known::Version,
     place::Mark,
     row::{DeliveryState, Row, RowId, RowTime, Visibility},
+    spot::Spot,
     views::{Diff, Mirror, OutOfStep, PageFrom, Snapshot, View},
 };
 

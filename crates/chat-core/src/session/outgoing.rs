@@ -1,0 +1,386 @@
+//! Owns what goes out: messages, receipts, typing, polls; and what their answers mean.
+
+use std::sync::Arc;
+
+use serde_json::Value;
+use tokio::{sync::oneshot, time::Instant};
+
+use super::{
+    event::{ChatEvent, SentMessage},
+    state::{State, Ticket, Waiter},
+};
+use crate::{
+    capabilities::Capability,
+    command::{
+        Ack, Command, Direction, HistoryFrom, HistoryPage, HistoryRequest, OutgoingBody, PollScope,
+        ReceiptKind, ReceiptSignal, Sent, TypingSignal,
+    },
+    error::{Error, ErrorKind, Result},
+    ids::{ClientToken, Scope},
+    message::{Alias, Aliases, Attachment, AttachmentStatus, Content, SendStage, SendState, Sighting},
+    outbox::{OutboxAction, OutboxInput},
+    poll::{Poll, PollAction, PollClass, PollInput, PollPolicy},
+    transcript::{LocalRow, Row},
+    typing::TypingAction,
+};
+
+impl State {
+    // ---- messages ---------------------------------------------------------------------------------------------------
+
+    /// Accepts a message: it stands in the transcript from now on.
+    pub(super) fn push(
+        &mut self,
+        now: Instant,
+        body: OutgoingBody,
+        metadata: Value,
+    ) -> Result<(ClientToken, oneshot::Receiver<Result<SentMessage>>)> {
+        if let Some(error) = self.inactive() {
+            return Err(error);
+        }
+        self.check_body(&body)?;
+        let content = shown(&body);
+        let (token, actions) = self.outbox.push(now, body)?;
+        let (outcome, receiver) = oneshot::channel();
+        self.waiters.insert(token.clone(), Waiter { outcome, metadata });
+        self.show_local(&token, content);
+        let typing = self.own_typing.message_sent(now);
+        self.obey_typing_all(typing);
+        self.obey_outbox(now, actions);
+        Ok((token, receiver))
+    }
+
+    /// Puts a queued message into the transcript.
+    pub(super) fn show_local(&mut self, token: &ClientToken, content: Content) {
+        let alias = Alias::token(&self.scope(), token);
+        let sequence = self.outbox.sequence(token).unwrap_or_default();
+        let state = SendState { sent: false, attempt: 0, stage: SendStage::Queued };
+        self.transcript.local(LocalRow::new(alias, sequence, content, state).written_at(self.clock.now()));
+    }
+
+    fn check_body(&self, body: &OutgoingBody) -> Result<()> {
+        match body {
+            OutgoingBody::Text(text) => {
+                if text.body.trim().is_empty() {
+                    return Err(Error::invalid_input("no message text provided"));
+                }
+                if let Some(limit) = self.capabilities.text_max_bytes
+                    && text.body.len() as u64 > u64::from(limit)
+                {
+                    return Err(Error::too_large("text", text.body.len() as u64, limit.into(), "bytes"));
+                }
+                if let Some(limit) = self.capabilities.text_max_chars {
+                    let count = text.body.chars().count() as u64;
+                    if count > u64::from(limit) {
+                        return Err(Error::too_large("text", count, limit.into(), "characters"));
+                    }
+                }
+            }
+            OutgoingBody::File(upload) => {
+                if upload.name.trim().is_empty() {
+                    return Err(Error::invalid_input("the file has no name"));
+                }
+                if upload.size == 0 {
+                    return Err(Error::invalid_input("the file is empty"));
+                }
+                if let Some(limit) = self.capabilities.file_max_bytes
+                    && upload.size > limit
+                {
+                    return Err(Error::too_large("file", upload.size, limit, "bytes"));
+                }
+                let types = self.capabilities.file_types;
+                if !types.is_empty()
+                    && !types.iter().any(|known| known.eq_ignore_ascii_case(&upload.content_type))
+                {
+                    return Err(Error::invalid_input("this type of file is not accepted"));
+                }
+            }
+        }
+        let command = Command::Send(crate::command::Outgoing {
+            token: ClientToken::new(""),
+            attempt: 0,
+            body: body.clone(),
+        });
+        self.check(&command)
+    }
+
+    pub(super) fn scope(&self) -> Scope {
+        self.info.as_ref().map_or_else(|| Scope::new(""), |info| info.scope.clone())
+    }
+
+    /// Whether the transcript holds a message under one of these names.
+    pub(super) fn knows_any(&self, aliases: &Aliases) -> bool {
+        aliases.iter().any(|alias| self.transcript.get(alias).is_some())
+    }
+
+    pub(super) fn cancel(&mut self, now: Instant, token: &ClientToken) -> bool {
+        match self.outbox.cancel(now, token) {
+            Ok(actions) => {
+                self.obey_outbox(now, actions);
+                true
+            }
+            Err(_) => false,
+        }
+    }
+
+    pub(super) fn outbox_input(&mut self, now: Instant, input: OutboxInput) {
+        let actions = self.outbox.handle(now, input);
+        self.obey_outbox(now, actions);
+    }
+
+    pub(super) fn obey_outbox(&mut self, now: Instant, actions: Vec<OutboxAction>) {
+        for action in actions {
+            match action {
+                OutboxAction::Send(outgoing) => {
+                    let ticket = Ticket::Send { token: outgoing.token.clone(), attempt: outgoing.attempt };
+                    self.submit(now, ticket, Command::Send(outgoing));
+                }
+                OutboxAction::Settle { token, body, .. } => {
+                    self.settling = Some((token.clone(), body));
+                    let request = HistoryRequest {
+                        direction: Direction::Older,
+                        from: HistoryFrom::Newest,
+                        limit: self.settings.backfill_page,
+                    };
+                    self.submit(now, Ticket::Settle { token }, Command::History(request));
+                }
+                OutboxAction::State { token, state } => {
+                    let alias = Alias::token(&self.scope(), &token);
+                    self.transcript.set_send_state(&alias, state);
+                }
+                OutboxAction::Done { token, result } => self.resolve(&token, result),
+                OutboxAction::RefreshCredentials => self.refresh_credentials(now),
+                OutboxAction::Persist { version } => self.persist(version),
+            }
+        }
+        self.release_echoes(now);
+    }
+
+    fn resolve(&mut self, token: &ClientToken, result: Result<Sent>) {
+        if let Err(error) = &result {
+            self.publish(ChatEvent::Error(error.clone()));
+        }
+        let Some(waiter) = self.waiters.remove(token) else { return };
+        let metadata = waiter.metadata;
+        let result = result.map(|sent| {
+            let row = self.transcript.get(&Alias::token(&self.scope(), token));
+            let told = sent.sighting.as_deref();
+            SentMessage {
+                id: told
+                    .and_then(|sighting| sighting.aliases.message_id())
+                    .or_else(|| row.and_then(|row| row.message_id())),
+                time: told.and_then(|sighting| sighting.time),
+                metadata,
+            }
+        });
+        // Nobody waiting is fine: the message stands in the transcript.
+        let _ = waiter.outcome.send(result);
+    }
+
+    pub(super) fn on_send_answer(
+        &mut self,
+        now: Instant,
+        token: ClientToken,
+        attempt: u32,
+        result: Result<Ack>,
+    ) {
+        let input = match result {
+            Ok(Ack::Sent(sent)) => {
+                if let Some(told) = &sent.sighting {
+                    self.sight_answer(now, &token, told);
+                }
+                OutboxInput::Acked { token, attempt, sent }
+            }
+            Ok(_) => OutboxInput::Acked { token, attempt, sent: Sent::default() },
+            Err(error) => OutboxInput::Failed { token, attempt, error },
+        };
+        self.outbox_input(now, input);
+    }
+
+    /// Links the client token with the vendor's ids, and joins what the answer tells.
+    fn sight_answer(&mut self, now: Instant, token: &ClientToken, told: &Sighting) {
+        let own = Alias::token(&self.scope(), token);
+        let mut told = told.clone();
+        let others: Vec<_> = told.aliases.iter().filter(|alias| **alias != own).cloned().collect();
+        for alias in &others {
+            if let Err(conflict) = self.transcript.link(&own, alias) {
+                self.publish(ChatEvent::Error(conflict.into()));
+                return;
+            }
+        }
+        told.aliases.insert(own);
+        told.own = Some(true);
+        self.sight_now(now, told, super::ingest::Origin::Answer);
+    }
+
+    /// Looks for the own echo of an unanswered send among own sightings that nothing else explains.
+    pub(super) fn on_settle_answer(&mut self, now: Instant, token: ClientToken, result: Result<HistoryPage>) {
+        let Some((settling, body)) = self.settling.take() else { return };
+        if settling != token {
+            return;
+        }
+        let page = match result {
+            Ok(page) => page,
+            Err(error) => return self.outbox_input(now, OutboxInput::SettleFailed { token, error }),
+        };
+        let wanted = shown(&body);
+        let fits =
+            |sighting: &Sighting| sighting.own == Some(true) && same(&wanted, sighting.content.as_ref());
+        let found = page
+            .items
+            .iter()
+            .chain(self.held.iter())
+            .find(|sighting| fits(sighting) && !self.knows_any(&sighting.aliases))
+            .cloned();
+        if let Some(found) = &found {
+            self.sight_answer(now, &token, found);
+        }
+        let found = found.is_some();
+        self.outbox_input(now, OutboxInput::SettleDone { token, found });
+        self.sight_page(now, &page);
+    }
+
+    /// The credentials were refused on a send: the connection is made anew, once.
+    fn refresh_credentials(&mut self, now: Instant) {
+        match self.link.reconnect(now, true) {
+            Ok(actions) => {
+                self.refreshing = true;
+                self.obey_links(now, actions);
+            }
+            Err(_) => self.outbox_input(now, OutboxInput::Refreshed { ok: false }),
+        }
+    }
+
+    // ---- receipts ---------------------------------------------------------------------------------------------------
+
+    /// A message was delivered or read here.
+    pub(super) fn mark(&mut self, now: Instant, row: &Arc<Row>, kind: ReceiptKind) {
+        let capability = match kind {
+            ReceiptKind::Delivered => Capability::DeliveredReceipts,
+            ReceiptKind::Read => Capability::ReadReceipts,
+        };
+        if !self.capabilities.can(capability) {
+            return;
+        }
+        let (Some(id), Some(mark)) = (row.message_id(), row.mark()) else { return };
+        let spot = self.transcript.spot(mark);
+        let signals = self.receipts.mark(now, &id, kind, spot);
+        self.send_receipts(now, signals);
+    }
+
+    pub(super) fn receipts_tick(&mut self, now: Instant) {
+        let signals = self.receipts.tick(now);
+        self.send_receipts(now, signals);
+    }
+
+    fn send_receipts(&mut self, now: Instant, signals: Vec<ReceiptSignal>) {
+        for signal in signals {
+            self.submit(now, Ticket::Receipt(signal.clone()), Command::Receipt(signal));
+        }
+    }
+
+    pub(super) fn on_receipt_answer(&mut self, now: Instant, signal: &ReceiptSignal, failed: bool) {
+        if failed {
+            self.receipts.failed(now, signal);
+        }
+    }
+
+    // ---- typing -----------------------------------------------------------------------------------------------------
+
+    pub(super) fn obey_typing_all(&mut self, actions: Vec<TypingAction>) {
+        for action in actions {
+            self.obey_typing(action);
+        }
+    }
+
+    fn obey_typing(&mut self, action: TypingAction) {
+        match action {
+            TypingAction::Send(signal) => {
+                let signal = if self.capabilities.can(Capability::TypingPreview) {
+                    signal
+                } else {
+                    TypingSignal { preview: None, ..signal }
+                };
+                // Typing is of the moment: while there is no connection it is dropped.
+                self.submit_if_live(Ticket::Typing, Command::Typing(signal));
+            }
+            TypingAction::Own { .. } => {}
+        }
+    }
+
+    // ---- polling ----------------------------------------------------------------------------------------------------
+
+    pub(super) fn start_polling(&mut self, now: Instant, restoring: bool) {
+        if !self.capabilities.can(Capability::Poll) {
+            return;
+        }
+        if self.poll.is_none() {
+            let usual = PollPolicy::default();
+            let policy = PollPolicy {
+                exception_limit: self.settings.poll_exception_limit,
+                interval: self.capabilities.poll_interval.unwrap_or(usual.interval),
+                ..usual
+            };
+            self.poll = Some(Poll::new(policy, self.seed));
+        }
+        self.poll_input(now, PollInput::Start { restoring });
+    }
+
+    pub(super) fn poll_input(&mut self, now: Instant, input: PollInput) {
+        if let Some(poll) = &mut self.poll {
+            let actions = poll.handle(now, input);
+            self.obey_poll(now, actions);
+        }
+    }
+
+    pub(super) fn obey_poll(&mut self, now: Instant, actions: Vec<PollAction>) {
+        for action in actions {
+            match action {
+                PollAction::PollNow => self.submit(now, Ticket::Poll, Command::Poll(PollScope::New)),
+                PollAction::Publish(event) => self.publish(ChatEvent::Poll(event)),
+            }
+        }
+    }
+
+    pub(super) fn on_poll_answer(&mut self, now: Instant, result: Result<Ack>) {
+        let class = match result {
+            Ok(_) => PollClass::Good,
+            Err(error) => match error.kind() {
+                ErrorKind::Network | ErrorKind::Timeout => PollClass::NoAnswer,
+                ErrorKind::Server | ErrorKind::UnexpectedResponse => PollClass::Exception,
+                _ => PollClass::Other {
+                    retry_after: match error.retry() {
+                        crate::error::Retry::After(delay) => Some(delay),
+                        _ => None,
+                    },
+                },
+            },
+        };
+        self.poll_input(now, PollInput::Answered(class));
+    }
+}
+
+/// How an outgoing message stands in the transcript before the vendor has it.
+pub(super) fn shown(body: &OutgoingBody) -> Content {
+    match body {
+        OutgoingBody::Text(text) => Content::Text(text.clone()),
+        OutgoingBody::File(upload) => Content::Files(vec![Attachment {
+            id: "".into(),
+            name: Arc::clone(&upload.name),
+            content_type: Arc::clone(&upload.content_type),
+            size: Some(upload.size),
+            status: AttachmentStatus::InProgress,
+        }]),
+    }
+}
+
+/// Whether a vendor's content is what was sent. Only for settling a send whose answer was lost.
+fn same(wanted: &Content, seen: Option<&Content>) -> bool {
+    match (wanted, seen) {
+        (Content::Text(wanted), Some(Content::Text(seen))) => wanted.body == seen.body,
+        (Content::Files(wanted), Some(Content::Files(seen))) => {
+            wanted.len() == seen.len()
+                && wanted.iter().zip(seen).all(|(wanted, seen)| wanted.name == seen.name)
+        }
+        _ => false,
+    }
+}
