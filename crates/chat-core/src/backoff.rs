@@ -112,6 +112,11 @@ impl Backoff {
 
     /// Trying begins: the budget runs from here, until [`good`](Self::good).
     pub fn start(&mut self, now: Instant) {
+        if let Some(since) = self.good_since.take()
+            && now.saturating_duration_since(since) >= self.policy.stable_after
+        {
+            self.reset();
+        }
         self.trying_since.get_or_insert(now);
     }
 
@@ -122,11 +127,6 @@ impl Backoff {
     /// that was told the same `Retry-After` does not come back in one moment. The last attempt is at the end of the budget
     /// at the latest.
     pub fn next(&mut self, now: Instant, floor: Option<Duration>) -> Option<Duration> {
-        if let Some(since) = self.good_since.take()
-            && now.saturating_duration_since(since) >= self.policy.stable_after
-        {
-            self.reset();
-        }
         self.start(now);
         if self.policy.max_attempts.is_some_and(|max| self.attempt >= max) {
             return None;
@@ -163,5 +163,85 @@ impl Backoff {
     fn spent(&self, now: Instant) -> Duration {
         let current = self.trying_since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since));
         self.spent.saturating_add(current)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn now() -> Instant {
+        Instant::now()
+    }
+
+    #[test]
+    fn delays_are_spread_over_a_bound_that_doubles_up_to_the_cap() {
+        let mut longest = [Duration::ZERO; 8];
+        let mut shortest = [Duration::MAX; 8];
+        let now = now();
+        for seed in 0..400 {
+            let mut backoff = Backoff::new(BackoffPolicy::default().with_cap(10 * SECOND), seed);
+            for n in 0..8 {
+                let delay = backoff.next(now, None).unwrap();
+                longest[n] = longest[n].max(delay);
+                shortest[n] = shortest[n].min(delay);
+            }
+        }
+        for n in 0..8 {
+            let bound = (SECOND / 2 * (1 << n)).min(10 * SECOND);
+            assert!(longest[n] <= bound && longest[n] > bound.mul_f64(0.9), "{n}: {:?}", longest[n]);
+            assert!(shortest[n] < bound.mul_f64(0.1), "{n}: {:?}", shortest[n]);
+        }
+    }
+
+    #[test]
+    fn a_retry_after_is_a_lower_bound_but_an_absurd_one_is_cut() {
+        let mut backoff = Backoff::new(BackoffPolicy::default(), 1);
+        let delay = backoff.next(now(), Some(10 * SECOND)).unwrap();
+        assert!(delay >= 10 * SECOND && delay <= 11 * SECOND, "{delay:?}");
+        let delay = backoff.next(now(), Some(Duration::from_secs(1_000_000_000))).unwrap();
+        assert!(delay >= 120 * SECOND && delay <= 121 * SECOND, "{delay:?}");
+    }
+
+    #[test]
+    fn the_budget_counts_the_time_in_vain_and_the_last_attempt_is_within_it() {
+        let start = now();
+        let mut backoff = Backoff::new(BackoffPolicy::default(), 7);
+        let mut at = start;
+        while let Some(delay) = backoff.next(at, None) {
+            at += delay;
+        }
+        assert_eq!(at - start, 600 * SECOND, "the last attempt is at the end of the budget");
+        let mut backoff = Backoff::new(BackoffPolicy::default().with_budget(Some(5 * SECOND)), 7);
+        assert_eq!(backoff.next(at, Some(6 * SECOND)), None, "told to come back when the budget is used up");
+    }
+
+    #[test]
+    fn good_time_costs_no_budget_and_only_a_stable_link_starts_the_count_again() {
+        let start = now();
+        let mut backoff = Backoff::new(BackoffPolicy::default().with_max_attempts(Some(3)), 7);
+        assert!(backoff.next(start, None).is_some());
+        backoff.good(start + SECOND);
+        assert!(backoff.next(start + 2 * SECOND, None).is_some());
+        assert_eq!(backoff.attempt(), 2, "one good second is not stable");
+        backoff.good(start + 3 * SECOND);
+        assert!(backoff.next(start + 13 * SECOND, None).is_some());
+        assert_eq!(backoff.attempt(), 1, "ten are");
+        assert!(backoff.next(start + 14 * SECOND, None).is_some());
+        assert!(backoff.next(start + 15 * SECOND, None).is_some());
+        assert_eq!(backoff.next(start + 16 * SECOND, None), None, "three failures are borne");
+    }
+
+    #[test]
+    fn a_long_attempt_after_a_short_good_time_is_no_stable_link() {
+        let start = now();
+        let mut backoff = Backoff::new(BackoffPolicy::default(), 7);
+        backoff.next(start, None);
+        backoff.good(start);
+        backoff.start(start + SECOND);
+        backoff.next(start + 60 * SECOND, None);
+        assert_eq!(backoff.attempt(), 2);
     }
 }

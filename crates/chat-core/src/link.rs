@@ -1,178 +1,103 @@
 //! Owns the life of a session's link: when to connect, renew, fill gaps, wait, and give up. No I/O.
 
+use std::time::Duration;
+
 use tokio::time::Instant;
 
 use crate::{
     backoff::{Backoff, BackoffPolicy},
-    error::{Error, Result},
+    error::{Error, ErrorKind, Result, Retry},
 };
 
-/// Where the link is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum LinkState {
-    /// Nothing was asked for yet.
-    Idle,
-    /// A connection is being made, and none stands.
-    Connecting {
-        /// How many attempts failed before this one.
-        attempt: u32,
-    },
-    /// Connected; what was missed is being fetched.
-    Backfilling,
-    /// Connected.
-    Live,
-    /// Waits before the next attempt.
-    Waiting {
-        /// Until when.
-        until: Instant,
-        /// How many attempts failed.
-        attempt: u32,
-    },
-    /// The chat is over. Final.
-    Ended,
-    /// Gave up. [`Link::reconnect`] leaves it.
-    Failed,
-}
+pub use self::signals::{LinkAction, LinkEvent, LinkInput, LinkState, Purpose};
 
-/// What a new connection is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Purpose {
-    /// The first one: start, join or restore, as the user asked.
-    First,
-    /// Come back to the chat: a saved session exists.
-    Resume,
-    /// Take the place of a connection that still stands.
-    Renew,
-}
+mod signals;
 
-/// What the link is told. `generation` is the number that the [`LinkAction::Connect`] bore; what an older connection
-/// says about its own state is ignored.
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub enum LinkInput {
-    /// The session is opened: connect.
-    Open,
-    /// The connection stands.
-    Connected {
-        /// Which connection.
-        generation: u64,
-    },
-    /// The connection could not be made.
-    ConnectFailed {
-        /// Which connection.
-        generation: u64,
-        /// Why.
-        error: Error,
-        /// A saved session exists nevertheless: later attempts resume it.
-        started: bool,
-    },
-    /// The backfill is complete.
-    Backfilled {
-        /// Over which connection.
-        generation: u64,
-    },
-    /// The backfill failed or exceeded its budget; the gap stays open.
-    BackfillFailed {
-        /// Over which connection.
-        generation: u64,
-        /// Why.
-        error: Error,
-    },
-    /// The connection is gone, the chat may go on.
-    Lost {
-        /// Which connection.
-        generation: u64,
-        /// Why.
-        error: Error,
-        /// Whether the saved session is good for another attempt.
-        resumable: bool,
-    },
-    /// The connection should be replaced before `at`.
-    RenewBefore {
-        /// Which connection.
-        generation: u64,
-        /// Before when.
-        at: Instant,
-    },
-    /// The chat is over.
-    Ended {
-        /// Which connection says so.
-        generation: u64,
-    },
-    /// Something may be missing: fill the gap.
-    GapSeen {
-        /// Which connection says so.
-        generation: u64,
-    },
-    /// [`Link::deadline`] has come.
-    Tick,
-    /// The system says that the network is back. Only ever shortens a wait.
-    NetworkUp,
-    /// The user leaves or ends the chat: no more attempts from here on.
-    Closing,
-}
-
-/// What the driver must do, in this order.
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub enum LinkAction {
-    /// Make a connection. Never two at once.
-    Connect {
-        /// Its number.
-        generation: u64,
-        /// What for.
-        purpose: Purpose,
-    },
-    /// Fetch what was missed over this connection, then report. Replaces a backfill that still runs.
-    Backfill {
-        /// Over which connection.
-        generation: u64,
-    },
-    /// Drop this connection, or this attempt. What it still delivers is messages, not state.
-    DropConnection {
-        /// Which.
-        generation: u64,
-    },
-    /// Queued sends may leave.
-    ReleaseSends,
-    /// Queued sends must wait.
-    HoldSends,
-    /// Tell the readers.
-    Publish(LinkEvent),
-}
-
-/// What readers are told, each once.
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub enum LinkEvent {
-    /// The first connection stands.
-    Established,
-    /// An attempt failed and another will follow; once until a connection stands.
-    Pending(Error),
-    /// The connection is gone; once until it is restored.
-    Lost(Error),
-    /// A connection stands again, after `Lost`.
-    Restored,
-    /// Given up.
-    Broken(Error),
-    /// The chat is over.
-    Ended,
-}
+/// A connection is replaced this long before its time, at most; half of it at least, drawn by lot.
+const RENEW_LEAD: Duration = Duration::from_secs(120);
 
 /// The link machine.
 #[derive(Debug)]
 pub struct Link {
     state: LinkState,
+    /// The number of the newest attempt.
+    newest: u64,
+    /// The number of the connection that stands, or stood last.
     current: u64,
+    standing: bool,
+    attempt: Option<(u64, Purpose)>,
+    /// New credentials came while an attempt with the old ones was under way.
+    credentials_waiting: bool,
+    /// A saved session exists.
+    started: bool,
+    established: bool,
+    /// `Lost` was published and `Restored` was not.
+    lost: bool,
+    /// `Pending` was published and no connection stood since.
+    pending: bool,
+    released: bool,
+    closing: bool,
+    backoff: Backoff,
+    /// The server asked for this much patience.
+    not_before: Option<Instant>,
+    renewal: Option<Renewal>,
+    backfill: Backfill,
+    /// For what is retried while a connection stands: no budget, because nothing is given up with it.
+    policy: BackoffPolicy,
+    rng: fastrand::Rng,
+}
+
+/// A planned replacement of the standing connection.
+#[derive(Debug)]
+struct Renewal {
+    before: Option<Instant>,
+    next: Option<Instant>,
+    backoff: Backoff,
+}
+
+/// Fetching what was missed over the standing connection.
+#[derive(Debug)]
+struct Backfill {
+    running: bool,
+    /// Something was missed while it ran: run once more.
+    again: bool,
+    gap: bool,
+    retry_at: Option<Instant>,
     backoff: Backoff,
 }
 
 impl Link {
     /// Idle. `seed` makes the jitter reproducible.
     pub fn new(policy: BackoffPolicy, seed: u64) -> Self {
-        Self { state: LinkState::Idle, current: 0, backoff: Backoff::new(policy, seed) }
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let backoff = Backoff::new(policy.clone(), rng.u64(..));
+        let policy = policy.with_budget(None).with_max_attempts(None);
+        Self {
+            state: LinkState::Idle,
+            newest: 0,
+            current: 0,
+            standing: false,
+            attempt: None,
+            credentials_waiting: false,
+            started: false,
+            established: false,
+            lost: false,
+            pending: false,
+            released: false,
+            closing: false,
+            backoff,
+            not_before: None,
+            renewal: None,
+            backfill: Backfill {
+                running: false,
+                again: false,
+                gap: true,
+                retry_at: None,
+                backoff: Backoff::new(policy.clone(), rng.u64(..)),
+            },
+            policy,
+            rng,
+        }
     }
 
     /// Where it is.
@@ -187,31 +112,343 @@ impl Link {
 
     /// Whether something may still be missing from the transcript.
     pub const fn gap_open(&self) -> bool {
-        true
+        self.backfill.gap
     }
 
     /// When to call with [`LinkInput::Tick`].
-    pub const fn deadline(&self) -> Option<Instant> {
+    pub fn deadline(&self) -> Option<Instant> {
+        let renewal = self.renewal.as_ref().and_then(|renewal| renewal.next);
         match self.state {
             LinkState::Waiting { until, .. } => Some(until),
+            LinkState::Live | LinkState::Backfilling => {
+                [renewal.filter(|_| self.attempt.is_none()), self.backfill.retry_at]
+                    .into_iter()
+                    .flatten()
+                    .min()
+            }
             _ => None,
         }
     }
 
-    /// Connects again by hand. Leaves `Failed`, shortens a wait, joins an attempt that is under way; over a standing
+    /// Connects again by hand. Leaves `Failed`, ends a wait, joins an attempt that is under way; over a standing
     /// connection it renews if there are new credentials and does nothing otherwise.
     ///
     /// # Errors
-    /// `SessionEnded` once the chat has ended.
+    /// `SessionEnded` once the chat has ended, or is being left.
     pub fn reconnect(&mut self, now: Instant, new_credentials: bool) -> Result<Vec<LinkAction>> {
-        let _ = (now, new_credentials);
-        self.backoff.reset();
-        Ok(Vec::new())
+        let mut out = Vec::new();
+        if self.closing || self.state == LinkState::Ended {
+            return Err(Error::new(ErrorKind::SessionEnded, "reconnect"));
+        }
+        if self.attempt.is_some() {
+            self.credentials_waiting |= new_credentials;
+        } else if !self.standing {
+            self.backoff.reset();
+            self.connect(now, &mut out);
+        } else if new_credentials {
+            self.renew(&mut out);
+        }
+        Ok(out)
     }
 
     /// Takes in what happened and says what to do.
     pub fn handle(&mut self, now: Instant, input: LinkInput) -> Vec<LinkAction> {
-        let _ = (now, input);
-        Vec::new()
+        let mut out = Vec::new();
+        match input {
+            LinkInput::Open if self.state == LinkState::Idle => self.connect(now, &mut out),
+            LinkInput::Open => {}
+            LinkInput::Connected { generation } => self.connected(now, generation, &mut out),
+            LinkInput::ConnectFailed { generation, error, started } => {
+                self.connect_failed(now, generation, error, started, &mut out);
+            }
+            LinkInput::Backfilled { generation } if self.backfills(generation) => {
+                self.backfill.backoff.reset();
+                self.backfill.gap = false;
+                self.backfill_over(&mut out);
+                if self.backfill.again {
+                    self.start_backfill(&mut out);
+                }
+            }
+            LinkInput::BackfillFailed { generation, error } if self.backfills(generation) => {
+                self.backfill.retry_at = (!is_final(&error))
+                    .then(|| self.backfill.backoff.next(now, retry_after(&error)))
+                    .flatten()
+                    .map(|delay| now + delay);
+                self.backfill_over(&mut out);
+            }
+            LinkInput::Lost { generation, error, resumable } if self.stands(generation) => {
+                self.connection_lost(now, error, resumable, &mut out);
+            }
+            LinkInput::RenewBefore { generation, at } if self.stands(generation) && !self.closing => {
+                let lead = (at.saturating_duration_since(now) / 4).min(RENEW_LEAD);
+                let next = at - lead + lead.mul_f64(self.rng.f64() / 2.0);
+                let backoff = Backoff::new(self.policy.clone(), self.rng.u64(..));
+                self.renewal = Some(Renewal { before: Some(at), next: Some(next.max(now)), backoff });
+            }
+            LinkInput::Ended { generation } if self.stands(generation) => {
+                self.standing = false;
+                self.end(&mut out);
+            }
+            LinkInput::GapSeen { generation } if self.stands(generation) => {
+                self.backfill.gap = true;
+                if self.backfill.running {
+                    self.backfill.again = true;
+                } else {
+                    self.start_backfill(&mut out);
+                }
+            }
+            // What an older connection says about its own state is of no interest any more.
+            LinkInput::Backfilled { .. }
+            | LinkInput::BackfillFailed { .. }
+            | LinkInput::Lost { .. }
+            | LinkInput::RenewBefore { .. }
+            | LinkInput::Ended { .. }
+            | LinkInput::GapSeen { .. } => {}
+            LinkInput::Tick => self.tick(now, &mut out),
+            LinkInput::NetworkUp => {
+                if let LinkState::Waiting { until, .. } = self.state
+                    && self.not_before.is_none_or(|at| at <= now)
+                    && now < until
+                {
+                    self.connect(now, &mut out);
+                }
+            }
+            LinkInput::Closing => {
+                self.closing = true;
+                self.renewal = None;
+                if !self.standing {
+                    self.end(&mut out);
+                } else if let Some((generation, _)) = self.attempt.take() {
+                    out.push(LinkAction::DropConnection { generation });
+                }
+            }
+        }
+        out
+    }
+
+    const fn stands(&self, generation: u64) -> bool {
+        self.standing && self.current == generation
+    }
+
+    const fn backfills(&self, generation: u64) -> bool {
+        self.stands(generation) && self.backfill.running
+    }
+
+    /// An attempt while nothing stands.
+    fn connect(&mut self, now: Instant, out: &mut Vec<LinkAction>) {
+        self.backoff.start(now);
+        self.not_before = None;
+        self.state = LinkState::Connecting { attempt: self.backoff.attempt() };
+        self.begin(if self.started { Purpose::Resume } else { Purpose::First }, out);
+    }
+
+    /// An attempt while a connection stands.
+    fn renew(&mut self, out: &mut Vec<LinkAction>) {
+        if let Some(renewal) = &mut self.renewal {
+            renewal.next = None;
+        }
+        self.begin(Purpose::Renew, out);
+    }
+
+    fn begin(&mut self, purpose: Purpose, out: &mut Vec<LinkAction>) {
+        debug_assert!(self.attempt.is_none(), "never two attempts at once");
+        self.newest += 1;
+        self.credentials_waiting = false;
+        self.attempt = Some((self.newest, purpose));
+        out.push(LinkAction::Connect { generation: self.newest, purpose });
+    }
+
+    fn connected(&mut self, now: Instant, generation: u64, out: &mut Vec<LinkAction>) {
+        if self.attempt.is_none_or(|(expected, _)| expected != generation) {
+            // An attempt that was called off got through nevertheless.
+            if generation != self.current {
+                out.push(LinkAction::DropConnection { generation });
+            }
+            return;
+        }
+        self.attempt = None;
+        self.started = true;
+        self.pending = false;
+        self.renewal = None;
+        if self.standing {
+            out.push(LinkAction::DropConnection { generation: self.current });
+        } else {
+            self.state = LinkState::Backfilling;
+            self.backoff.good(now);
+        }
+        self.current = generation;
+        self.standing = true;
+        if !self.established {
+            self.established = true;
+            out.push(LinkAction::Publish(LinkEvent::Established));
+        } else if self.lost {
+            out.push(LinkAction::Publish(LinkEvent::Restored));
+        }
+        self.lost = false;
+        self.start_backfill(out);
+        if self.credentials_waiting {
+            self.renew(out);
+        }
+    }
+
+    fn connect_failed(
+        &mut self,
+        now: Instant,
+        generation: u64,
+        error: Error,
+        started: bool,
+        out: &mut Vec<LinkAction>,
+    ) {
+        if self.attempt.is_none_or(|(expected, _)| expected != generation) {
+            return;
+        }
+        self.attempt = None;
+        self.started |= started;
+        if *error.kind() == ErrorKind::SessionEnded {
+            if self.standing {
+                self.standing = false;
+                out.push(LinkAction::DropConnection { generation: self.current });
+            }
+            self.end(out);
+        } else if self.standing {
+            self.renewal_failed(now, &error, out);
+        } else if self.credentials_waiting {
+            self.connect(now, out);
+        } else if is_final(&error) {
+            self.fail(error, out);
+        } else {
+            self.wait(now, error, true, out);
+        }
+    }
+
+    /// The old connection still stands: try again while there is time, else leave it until it is lost.
+    fn renewal_failed(&mut self, now: Instant, error: &Error, out: &mut Vec<LinkAction>) {
+        if self.credentials_waiting {
+            return self.renew(out);
+        }
+        let policy = &self.policy;
+        let seed = self.rng.u64(..);
+        let renewal = self.renewal.get_or_insert_with(|| Renewal {
+            before: None,
+            next: None,
+            backoff: Backoff::new(policy.clone(), seed),
+        });
+        renewal.next = (!is_final(error))
+            .then(|| renewal.backoff.next(now, retry_after(error)))
+            .flatten()
+            .map(|delay| now + delay)
+            .filter(|next| renewal.before.is_none_or(|before| *next < before));
+    }
+
+    fn connection_lost(&mut self, now: Instant, error: Error, resumable: bool, out: &mut Vec<LinkAction>) {
+        self.standing = false;
+        self.renewal = None;
+        self.backfill.running = false;
+        self.backfill.retry_at = None;
+        self.backfill.gap = true;
+        self.hold(out);
+        if self.closing || *error.kind() == ErrorKind::SessionEnded {
+            return self.end(out);
+        }
+        self.lost = true;
+        out.push(LinkAction::Publish(LinkEvent::Lost(error.clone())));
+        if self.attempt.is_some() {
+            // A renewal is under way: it is the reconnect now.
+            self.backoff.start(now);
+            self.state = LinkState::Connecting { attempt: self.backoff.attempt() };
+        } else if resumable {
+            self.wait(now, error, false, out);
+        } else {
+            self.fail(error, out);
+        }
+    }
+
+    fn wait(&mut self, now: Instant, error: Error, attempted: bool, out: &mut Vec<LinkAction>) {
+        let floor = retry_after(&error);
+        let Some(delay) = self.backoff.next(now, floor) else { return self.fail(error, out) };
+        // A delay holds the floor, as far as it is obeyed at all.
+        self.not_before = floor.map(|floor| now + floor.min(delay));
+        self.state = LinkState::Waiting { until: now + delay, attempt: self.backoff.attempt() };
+        if attempted && !self.pending {
+            self.pending = true;
+            out.push(LinkAction::Publish(LinkEvent::Pending(error)));
+        }
+    }
+
+    fn fail(&mut self, error: Error, out: &mut Vec<LinkAction>) {
+        self.state = LinkState::Failed;
+        out.push(LinkAction::Publish(LinkEvent::Broken(error)));
+    }
+
+    fn end(&mut self, out: &mut Vec<LinkAction>) {
+        if self.state == LinkState::Ended {
+            return;
+        }
+        self.state = LinkState::Ended;
+        self.hold(out);
+        if let Some((generation, _)) = self.attempt.take() {
+            out.push(LinkAction::DropConnection { generation });
+        }
+        out.push(LinkAction::Publish(LinkEvent::Ended));
+    }
+
+    fn start_backfill(&mut self, out: &mut Vec<LinkAction>) {
+        self.backfill.running = true;
+        self.backfill.again = false;
+        self.backfill.gap = true;
+        self.backfill.retry_at = None;
+        out.push(LinkAction::Backfill { generation: self.current });
+    }
+
+    /// Complete or not: the sends may leave.
+    fn backfill_over(&mut self, out: &mut Vec<LinkAction>) {
+        self.backfill.running = false;
+        self.state = LinkState::Live;
+        if !self.released {
+            self.released = true;
+            out.push(LinkAction::ReleaseSends);
+        }
+    }
+
+    fn hold(&mut self, out: &mut Vec<LinkAction>) {
+        if std::mem::take(&mut self.released) {
+            out.push(LinkAction::HoldSends);
+        }
+    }
+
+    fn tick(&mut self, now: Instant, out: &mut Vec<LinkAction>) {
+        let due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
+        if let LinkState::Waiting { until, .. } = self.state {
+            if until <= now {
+                self.connect(now, out);
+            }
+        } else if self.standing {
+            if self.attempt.is_none() && due(self.renewal.as_ref().and_then(|renewal| renewal.next)) {
+                self.renew(out);
+            }
+            if due(self.backfill.retry_at) {
+                self.start_backfill(out);
+            }
+        }
+    }
+}
+
+/// Whether another attempt with the same credentials is in vain.
+fn is_final(error: &Error) -> bool {
+    matches!(error.retry(), Retry::Never | Retry::WithNewCredentials)
+        || matches!(
+            error.kind(),
+            ErrorKind::AccessDenied
+                | ErrorKind::Unauthorized
+                | ErrorKind::SessionLost
+                | ErrorKind::Tls
+                | ErrorKind::Config
+        )
+}
+
+fn retry_after(error: &Error) -> Option<Duration> {
+    match error.retry() {
+        Retry::After(delay) => Some(delay),
+        _ => None,
     }
 }

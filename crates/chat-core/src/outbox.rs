@@ -1,230 +1,222 @@
 //! Owns what waits to be sent: order, retries, settling of unknown outcomes. No I/O.
 
-use std::time::Duration;
+use std::{collections::VecDeque, time::Duration};
 
-use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
+pub use self::signals::{OutboxAction, OutboxInput, OutboxPolicy, StoredBody, StoredSend, StoredStage};
 use crate::{
-    backoff::BackoffPolicy,
-    command::{Outgoing, OutgoingBody, Sent},
-    error::{Error, Result},
+    backoff::Backoff,
+    command::{OutgoingBody, Sent},
+    error::{Delivery, Error, ErrorKind, Result},
     ids::ClientToken,
-    message::{SendState, Text},
+    message::{SendStage, SendState},
 };
 
-/// How an [`Outbox`] behaves.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct OutboxPolicy {
-    /// How many sends may wait, the one in flight included.
-    pub capacity: usize,
-    /// How long a send may wait in the queue before it fails as expired; `None` for any time.
-    pub ttl: Option<Duration>,
-    /// The vendor swallows a repeated send with the same token.
-    pub idempotent: bool,
-    /// How long after an unanswered send its own echo may still appear.
-    pub settle_within: Duration,
-    /// Delays between the attempts of one send.
-    pub retry: BackoffPolicy,
-    /// There is a store: ask for [`OutboxAction::Persist`] and send nothing before it is done.
-    pub durable: bool,
-}
+mod lane;
+mod signals;
 
-impl Default for OutboxPolicy {
-    /// 256 sends, no expiry, not idempotent, settled within 10 s, 8 attempts, without a store.
-    fn default() -> Self {
-        Self {
-            capacity: 256,
-            ttl: None,
-            idempotent: false,
-            settle_within: Duration::from_secs(10),
-            retry: BackoffPolicy::default().with_budget(None).with_max_attempts(Some(8)),
-            durable: false,
-        }
-    }
-}
+/// How long to wait before a store that failed is tried again.
+const STORE_RETRY: Duration = Duration::from_secs(1);
 
-/// What the outbox is told.
+/// The outbox machine.
+///
+/// One send is in flight at a time, in the order of pushing; the head of the queue is the only one that can be on the wire.
 #[derive(Debug)]
-#[non_exhaustive]
-pub enum OutboxInput {
-    /// Sends may leave.
-    Released,
-    /// Sends must wait.
-    Held,
-    /// The vendor has it. Counts whatever the attempt: a late answer is an answer.
-    Acked {
-        /// Which send.
-        token: ClientToken,
-        /// Which attempt.
-        attempt: u32,
-        /// The answer.
-        sent: Sent,
-    },
-    /// The attempt failed. Ignored unless it is the one in flight.
-    Failed {
-        /// Which send.
-        token: ClientToken,
-        /// Which attempt.
-        attempt: u32,
-        /// Why; its delivery and retry advice decide what follows.
-        error: Error,
-    },
-    /// The own echo was seen and proven to be this send's.
-    EchoSeen {
-        /// Which send.
-        token: ClientToken,
-    },
-    /// The search that [`OutboxAction::Settle`] asked for is done.
-    SettleDone {
-        /// Which send.
-        token: ClientToken,
-        /// Whether the own echo is there.
-        found: bool,
-    },
-    /// The search failed.
-    SettleFailed {
-        /// Which send.
-        token: ClientToken,
-        /// Why.
-        error: Error,
-    },
-    /// The connection is gone: what is in flight is unknown now, unless its answer still comes.
-    ConnectionLost,
-    /// The refresh that [`OutboxAction::RefreshCredentials`] asked for is done. With `ok: false` the send fails and the
-    /// queue waits; a later `ok: true` lets it go on.
-    Refreshed {
-        /// Whether there are new credentials.
-        ok: bool,
-    },
-    /// Everything up to this version is stored.
-    Saved {
-        /// The version from [`OutboxAction::Persist`].
-        version: u64,
-    },
-    /// The store failed: what was not yet stored is refused.
-    StoreFailed {
-        /// The version from [`OutboxAction::Persist`].
-        version: u64,
-        /// Why.
-        error: Error,
-    },
-    /// The chat is over.
-    Ended,
-    /// [`Outbox::deadline`] has come.
-    Tick,
+pub struct Outbox {
+    policy: OutboxPolicy,
+    queue: VecDeque<Entry>,
+    /// Reported as failed and kept for a retry by hand; the oldest make room.
+    failed: VecDeque<Entry>,
+    next_sequence: u64,
+    released: bool,
+    ended: bool,
+    access: Access,
+    /// Nothing leaves before.
+    lane_until: Option<Instant>,
+    /// Of the head.
+    backoff: Backoff,
+    version: u64,
+    saved: u64,
+    saving: Option<u64>,
+    store_retry: Option<Instant>,
 }
 
-/// What the driver must do, in this order.
 #[derive(Debug)]
-#[non_exhaustive]
-pub enum OutboxAction {
-    /// Put it on the wire and report `Acked` or `Failed`. Never two at once.
-    Send(Outgoing),
-    /// Look for the own echo in the vendor's transcript and report `SettleDone` or `SettleFailed`.
-    Settle {
-        /// Which send.
-        token: ClientToken,
-        /// When it first left, if this process sent it.
-        since: Option<Instant>,
-        /// What was sent.
-        body: OutgoingBody,
-    },
-    /// The own row has this state now.
-    State {
-        /// Which send.
-        token: ClientToken,
-        /// Its state.
-        state: SendState,
-    },
-    /// Resolve the caller's pending send. An error says whether it may have arrived.
-    Done {
-        /// Which send.
-        token: ClientToken,
-        /// How it went.
-        result: Result<Sent>,
-    },
-    /// Get new credentials (reconnect), then report `Refreshed`. Asked for once until then.
-    RefreshCredentials,
-    /// Store [`Outbox::stored`] and report `Saved` or `StoreFailed` with this version.
-    Persist {
-        /// Grows with each change.
-        version: u64,
-    },
+struct Entry {
+    token: ClientToken,
+    sequence: u64,
+    attempt: u32,
+    body: Body,
+    stage: Stage,
+    queued_at: Instant,
+    first_sent: Option<Instant>,
+    /// The first attempt that may have arrived, for all that is known.
+    doubt: Option<u32>,
+    /// The version that held it first.
+    born: u64,
+    /// Its echo was seen before its answer.
+    echoed: bool,
+    /// New credentials were fetched for it already.
+    refreshed: bool,
 }
 
-/// A send as it is stored.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct StoredSend {
-    /// The idempotency key.
-    pub token: ClientToken,
-    /// The local order.
-    pub sequence: u64,
-    /// Which attempt it is at, from 0.
-    pub attempt: u32,
-    /// What to send.
-    pub body: StoredBody,
-    /// Where it stands.
-    pub stage: StoredStage,
-}
-
-/// What a [`StoredSend`] holds.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum StoredBody {
-    /// Text.
-    Text(Text),
-    /// A file, by its name alone: its bytes are not stored, so it cannot be sent again.
-    File {
-        /// The name.
+#[derive(Debug)]
+enum Body {
+    Here(OutgoingBody),
+    /// A file of an earlier process.
+    Gone {
         name: String,
     },
 }
 
-/// Where a [`StoredSend`] stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum StoredStage {
-    /// Was never on the wire.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
     Queued,
-    /// May have arrived.
-    Unknown,
-    /// Reported as failed; it did not arrive.
-    Failed,
-    /// Reported as failed; it may have arrived.
-    FailedUnknown,
+    InFlight,
+    Unknown { since: Instant, search: Search },
+    Failed { may_have_arrived: bool },
 }
 
-/// The outbox machine.
-#[derive(Debug)]
-pub struct Outbox {
-    policy: OutboxPolicy,
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Search {
+    Due(Instant),
+    Running { begun: Instant },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Access {
+    Fine,
+    Refreshing,
+    Refused,
+}
+
+impl Entry {
+    fn state(&self, sent: bool) -> SendState {
+        let stage = match self.stage {
+            Stage::Queued => SendStage::Queued,
+            Stage::InFlight => SendStage::Sending,
+            Stage::Unknown { .. } => SendStage::Unknown,
+            Stage::Failed { .. } => SendStage::Failed,
+        };
+        SendState { sent, attempt: self.attempt, stage }
+    }
+
+    fn report(&self, out: &mut Vec<OutboxAction>) {
+        out.push(OutboxAction::State { token: self.token.clone(), state: self.state(false) });
+    }
+
+    /// On the wire, or waiting to be settled.
+    const fn is_open(&self) -> bool {
+        matches!(self.stage, Stage::InFlight | Stage::Unknown { .. })
+    }
+
+    /// Whether it may have arrived.
+    const fn may_be_there(&self) -> bool {
+        self.is_open() || self.doubt.is_some()
+    }
+
+    fn unknown_at(&mut self, now: Instant) {
+        self.doubt.get_or_insert(self.attempt);
+        self.stage = Stage::Unknown { since: now, search: Search::Due(now) };
+    }
 }
 
 impl Outbox {
     /// Empty and held. `seed` makes the jitter reproducible.
     pub fn new(policy: OutboxPolicy, seed: u64) -> Self {
-        let _ = seed;
-        Self { policy }
+        Self {
+            backoff: Backoff::new(policy.retry.clone(), seed),
+            policy,
+            queue: VecDeque::new(),
+            failed: VecDeque::new(),
+            next_sequence: 0,
+            released: false,
+            ended: false,
+            access: Access::Fine,
+            lane_until: None,
+            version: 0,
+            saved: 0,
+            saving: None,
+            store_retry: None,
+        }
     }
 
     /// Takes over what an earlier process stored; call it before anything else. Sends that may have arrived are settled
     /// first; files are reported failed, since their bytes are gone. The time to live counts from `now`.
     pub fn restore(&mut self, now: Instant, stored: Vec<StoredSend>) -> Vec<OutboxAction> {
-        let _ = (now, stored);
-        Vec::new()
+        let mut out = Vec::new();
+        for StoredSend { token, sequence, attempt, body, stage } in stored {
+            self.next_sequence = self.next_sequence.max(sequence.saturating_add(1));
+            let (body, gone) = match body {
+                StoredBody::Text(text) => (Body::Here(OutgoingBody::Text(text)), false),
+                StoredBody::File { name } => (Body::Gone { name }, true),
+            };
+            let may_have_arrived = matches!(stage, StoredStage::Unknown | StoredStage::FailedUnknown);
+            let failed = matches!(stage, StoredStage::Failed | StoredStage::FailedUnknown);
+            let mut entry = Entry {
+                token,
+                sequence,
+                attempt,
+                body,
+                stage: Stage::Failed { may_have_arrived },
+                queued_at: now,
+                first_sent: None,
+                doubt: None,
+                born: 0,
+                echoed: false,
+                refreshed: false,
+            };
+            if failed || gone {
+                entry.report(&mut out);
+                if gone && !failed {
+                    let delivery = if may_have_arrived { Delivery::Unknown } else { Delivery::NotSent };
+                    let error = Error::new(ErrorKind::Io, "the file's bytes went with the process");
+                    out.push(OutboxAction::Done {
+                        token: entry.token.clone(),
+                        result: Err(error.with_delivery(delivery)),
+                    });
+                }
+                self.keep(entry);
+            } else {
+                entry.stage = Stage::Queued;
+                if may_have_arrived {
+                    entry.unknown_at(now);
+                }
+                entry.report(&mut out);
+                self.queue.push_back(entry);
+            }
+        }
+        out
     }
 
     /// What to store: everything that is not sent.
     pub fn stored(&self) -> Vec<StoredSend> {
-        Vec::new()
+        let store = |(index, entry): (usize, &Entry)| StoredSend {
+            token: entry.token.clone(),
+            sequence: entry.sequence,
+            attempt: entry.attempt,
+            body: match &entry.body {
+                Body::Here(OutgoingBody::Text(text)) => StoredBody::Text(text.clone()),
+                Body::Here(OutgoingBody::File(file)) => StoredBody::File { name: file.name.as_ref().into() },
+                Body::Gone { name } => StoredBody::File { name: name.clone() },
+            },
+            stage: match entry.stage {
+                // It may leave without another save.
+                Stage::Queued if entry.may_be_there() || (index == 0 && self.released) => {
+                    StoredStage::Unknown
+                }
+                Stage::Queued => StoredStage::Queued,
+                Stage::InFlight | Stage::Unknown { .. } => StoredStage::Unknown,
+                Stage::Failed { may_have_arrived: false } => StoredStage::Failed,
+                Stage::Failed { may_have_arrived: true } => StoredStage::FailedUnknown,
+            },
+        };
+        self.queue.iter().enumerate().chain(self.failed.iter().enumerate()).map(store).collect()
     }
 
     /// Sets what the connection's capabilities say.
-    pub fn set_vendor(&mut self, idempotent: bool, settle_within: Duration) {
+    pub const fn set_vendor(&mut self, idempotent: bool, settle_within: Duration) {
         self.policy.idempotent = idempotent;
         self.policy.settle_within = settle_within;
     }
@@ -234,8 +226,29 @@ impl Outbox {
     /// # Errors
     /// `QueueFull` at the capacity, `SessionEnded` after the end.
     pub fn push(&mut self, now: Instant, body: OutgoingBody) -> Result<(ClientToken, Vec<OutboxAction>)> {
-        let _ = (now, body);
-        Ok((ClientToken::random(), Vec::new()))
+        self.check_room()?;
+        let token = ClientToken::random();
+        let sequence = self.next_sequence;
+        self.next_sequence += 1;
+        self.version += 1;
+        let entry = Entry {
+            token: token.clone(),
+            sequence,
+            attempt: 0,
+            body: Body::Here(body),
+            stage: Stage::Queued,
+            queued_at: now,
+            first_sent: None,
+            doubt: None,
+            born: self.version,
+            echoed: false,
+            refreshed: false,
+        };
+        let mut out = Vec::new();
+        entry.report(&mut out);
+        self.queue.push_back(entry);
+        self.go_on(now, &mut out);
+        Ok((token, out))
     }
 
     /// Takes a send back, or forgets a failed one.
@@ -243,8 +256,27 @@ impl Outbox {
     /// # Errors
     /// `NotFound` if it is not in the outbox, `Conflict` if it may be on the wire already.
     pub fn cancel(&mut self, now: Instant, token: &ClientToken) -> Result<Vec<OutboxAction>> {
-        let _ = (now, token);
-        Ok(Vec::new())
+        let mut out = Vec::new();
+        let entry = if let Some(index) = self.find(token) {
+            if self.queue[index].may_be_there() {
+                return Err(Error::new(ErrorKind::Conflict, "the message may be on its way already"));
+            }
+            self.take(index)
+        } else if let Some(index) = self.failed.iter().position(|entry| entry.token == *token) {
+            self.failed.remove(index)
+        } else {
+            None
+        };
+        let entry = entry.ok_or_else(|| Error::new(ErrorKind::NotFound, "no such message waits"))?;
+        let state = SendState { stage: SendStage::Cancelled, ..entry.state(false) };
+        out.push(OutboxAction::State { token: token.clone(), state });
+        if !matches!(entry.stage, Stage::Failed { .. }) {
+            let result = Err(Error::new(ErrorKind::Cancelled, "send"));
+            out.push(OutboxAction::Done { token: token.clone(), result });
+        }
+        self.version += 1;
+        self.go_on(now, &mut out);
+        Ok(out)
     }
 
     /// Tries a failed send again, under the same token, behind what waits. One that has not failed is left as it is.
@@ -253,45 +285,147 @@ impl Outbox {
     /// `NotFound` if it is not in the outbox, `QueueFull`, `SessionEnded` after the end, `Io` if it is a file whose bytes
     /// are gone.
     pub fn retry(&mut self, now: Instant, token: &ClientToken) -> Result<Vec<OutboxAction>> {
-        let _ = (now, token);
-        Ok(Vec::new())
+        let mut out = Vec::new();
+        if self.find(token).is_some() {
+            return Ok(out);
+        }
+        let index = self
+            .failed
+            .iter()
+            .position(|entry| entry.token == *token)
+            .ok_or_else(|| Error::new(ErrorKind::NotFound, "no such message has failed"))?;
+        if matches!(self.failed[index].body, Body::Gone { .. }) {
+            return Err(Error::new(ErrorKind::Io, "the file's bytes went with the process"));
+        }
+        self.check_room()?;
+        let mut entry = self.failed.remove(index).expect("the index was just found");
+        self.version += 1;
+        entry.attempt += 1;
+        entry.queued_at = now;
+        entry.born = self.version;
+        entry.refreshed = false;
+        if matches!(entry.stage, Stage::Failed { may_have_arrived: true }) {
+            entry.unknown_at(now);
+        } else {
+            entry.stage = Stage::Queued;
+        }
+        entry.report(&mut out);
+        self.queue.push_back(entry);
+        self.go_on(now, &mut out);
+        Ok(out)
     }
 
     /// Takes in what happened and says what to do.
     pub fn handle(&mut self, now: Instant, input: OutboxInput) -> Vec<OutboxAction> {
-        let _ = (now, input);
-        Vec::new()
+        let mut out = Vec::new();
+        match input {
+            OutboxInput::Released => {
+                if !self.released {
+                    self.released = true;
+                    // The connection is new, so the credentials were good for it.
+                    self.access = Access::Fine;
+                    // The stored head must say that it may leave.
+                    self.version += u64::from(!self.queue.is_empty());
+                }
+            }
+            OutboxInput::Held => self.released = false,
+            OutboxInput::Acked { token, sent, .. } => self.sent(&token, sent, &mut out),
+            OutboxInput::EchoSeen { token } => match self.find(&token) {
+                // The answer is still to come, and it tells more.
+                Some(index) if self.queue[index].stage == Stage::InFlight => {
+                    let entry = &mut self.queue[index];
+                    if !std::mem::replace(&mut entry.echoed, true) {
+                        out.push(OutboxAction::State { token, state: entry.state(true) });
+                    }
+                }
+                _ => self.sent(&token, Sent::default(), &mut out),
+            },
+            OutboxInput::Failed { token, attempt, error } => {
+                if let Some(index) = self.find(&token)
+                    && self.queue[index].attempt == attempt
+                    && self.queue[index].is_open()
+                {
+                    self.attempt_failed(now, index, error, &mut out);
+                }
+            }
+            OutboxInput::SettleDone { token, found: true } => self.sent(&token, Sent::default(), &mut out),
+            OutboxInput::SettleDone { token, found: false } => self.not_found(now, &token, &mut out),
+            OutboxInput::SettleFailed { token, error } => self.search_failed(now, &token, error, &mut out),
+            OutboxInput::ConnectionLost => self.connection_lost(now, &mut out),
+            OutboxInput::Refreshed { ok: true } => self.access = Access::Fine,
+            OutboxInput::Refreshed { ok: false } => {
+                if self.access == Access::Refreshing {
+                    self.access = Access::Refused;
+                    if self.queue.front().is_some_and(|entry| entry.refreshed) {
+                        self.fail(0, Error::new(ErrorKind::Unauthorized, "send"), &mut out);
+                    }
+                }
+            }
+            OutboxInput::Saved { version } => {
+                self.saved = self.saved.max(version);
+                self.saving = None;
+            }
+            OutboxInput::StoreFailed { version, error } => {
+                self.saving = None;
+                self.store_retry = Some(now + STORE_RETRY);
+                while let Some(index) =
+                    self.queue.iter().rposition(|entry| entry.born > self.saved && entry.born <= version)
+                {
+                    self.fail(index, error.clone(), &mut out);
+                }
+            }
+            OutboxInput::Ended => self.end(&mut out),
+            OutboxInput::Tick => {
+                if self.store_retry.is_some_and(|at| at <= now) {
+                    self.store_retry = None;
+                }
+                while let Some(index) =
+                    self.queue.iter().position(|entry| self.expiry(entry).is_some_and(|at| at <= now))
+                {
+                    self.fail(index, Error::new(ErrorKind::Expired, "waited too long to be sent"), &mut out);
+                }
+            }
+        }
+        self.go_on(now, &mut out);
+        out
     }
 
     /// When to call with [`OutboxInput::Tick`].
     pub fn deadline(&self) -> Option<Instant> {
-        None
+        let head = self.queue.front().filter(|_| self.may_send()).and_then(|entry| match entry.stage {
+            Stage::Unknown { search: Search::Due(at), .. } if !self.policy.idempotent => Some(at),
+            Stage::Queued | Stage::Unknown { .. } => self.lane_until,
+            _ => None,
+        });
+        let expiry = self.queue.iter().filter_map(|entry| self.expiry(entry)).min();
+        [head, expiry, self.store_retry].into_iter().flatten().min()
     }
 
-    /// What was sent under this token, while it is not settled.
+    /// What was given to send under this token, while it is not sent.
     pub fn body(&self, token: &ClientToken) -> Option<&OutgoingBody> {
-        let _ = token;
-        None
+        match &self.entry(token)?.body {
+            Body::Here(body) => Some(body),
+            Body::Gone { .. } => None,
+        }
     }
 
-    /// The local order of this send, while it is not settled.
+    /// The local order of this send, while it is not sent.
     pub fn sequence(&self, token: &ClientToken) -> Option<u64> {
-        let _ = token;
-        None
+        self.entry(token).map(|entry| entry.sequence)
     }
 
-    /// Whether a send is in flight or unknown: own sightings without a known alias must be held back meanwhile.
+    /// The send that is in flight or unknown, if any: own sightings without a known alias must be held back meanwhile.
     pub fn unsettled(&self) -> Option<&ClientToken> {
-        None
+        self.queue.iter().find(|entry| entry.is_open()).map(|entry| &entry.token)
     }
 
     /// How many wait, the one in flight included.
     pub fn len(&self) -> usize {
-        0
+        self.queue.len()
     }
 
     /// Whether nothing waits.
     pub fn is_empty(&self) -> bool {
-        self.len() == 0
+        self.queue.is_empty()
     }
 }
