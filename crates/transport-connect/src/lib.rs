@@ -3,16 +3,17 @@
 pub mod wire;
 
 #[cfg(feature = "client")]
+pub mod client;
+#[cfg(feature = "client")]
 mod config;
 #[cfg(feature = "client")]
-#[allow(dead_code)]
 mod error;
 #[cfg(feature = "client")]
-#[allow(dead_code)]
 mod machine;
 #[cfg(feature = "client")]
-#[allow(dead_code)]
 mod map;
 
+#[cfg(feature = "client")]
+pub use client::{ConnectBuilder, ConnectTransport, MapAnswer};
 #[cfg(feature = "client")]
 pub use config::{ConnectConfig, EventBuffer, ParticipantKind, ResponseMode, StartChat, Timings};

@@ -300,6 +300,27 @@ impl Stream for WsStream {
     }
 }
 
+/// Texts by polling, for drivers that read, write and keep time in one task. No time-out applies here: the caller keeps it.
+impl Sink<WsText> for WsStream {
+    type Error = Error;
+
+    fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        self.socket.poll_ready_unpin(cx)
+    }
+
+    fn start_send(mut self: Pin<&mut Self>, text: WsText) -> Result<()> {
+        self.socket.start_send_unpin(Message::Text(text.0))
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        self.socket.poll_flush_unpin(cx)
+    }
+
+    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        self.socket.poll_close_unpin(cx)
+    }
+}
+
 /// The writing half of a [`WsStream`], with the same methods.
 pub struct WsSink {
     sink: SplitSink<Socket, Message>,

@@ -93,10 +93,8 @@ impl Partition {
     /// The Participant Service's base URL in `region`.
     pub(crate) fn participant_service(self, region: &str, fips: bool, dual_stack: bool) -> String {
         // In GovCloud the plain hosts are the FIPS ones.
-        let service = match fips && !(self.id == "aws-us-gov" && !dual_stack) {
-            true => "connect-fips",
-            false => "connect",
-        };
+        let plain_is_fips = self.id == "aws-us-gov" && !dual_stack;
+        let service = if fips && !plain_is_fips { "connect-fips" } else { "connect" };
         let suffix = if dual_stack { self.dual_stack_dns_suffix } else { self.dns_suffix };
         format!("https://participant.{service}.{region}.{suffix}")
     }

@@ -153,13 +153,12 @@ impl SocketMachine {
             return;
         }
         match status {
+            Some("success") if self.phase == Phase::Live => {}
             Some("success") => {
-                if self.phase != Phase::Live {
-                    self.phase = Phase::Live;
-                    self.out.push_back(Output::Established);
-                    if let Some(before) = self.renew_before {
-                        self.renew = Some(before - self.timings.renew_ahead);
-                    }
+                self.phase = Phase::Live;
+                self.out.push_back(Output::Established);
+                if let Some(before) = self.renew_before {
+                    self.renew = Some(before - self.timings.renew_ahead);
                 }
             }
             // Deaf from here on, whatever else works: a new socket is needed.

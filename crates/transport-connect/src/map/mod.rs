@@ -323,11 +323,9 @@ fn processing(metadata: &MessageMetadata<'_>) -> Option<Processing> {
 
 /// The content, and the vendor's progress with it.
 fn content(item: &Item<'_>, kind: Option<ContentType<'_>>, raw: &Arc<str>) -> (Content, u32) {
-    if item.kind.as_deref() == Some(Item::ATTACHMENT) || item.attachments.is_some() {
-        if let Some(files) = files(item) {
-            let version = files.iter().map(|file| file.status as u32).max().unwrap_or_default();
-            return (Content::Files(files), version);
-        }
+    if let Some(files) = files(item) {
+        let version = files.iter().map(|file| file.status as u32).max().unwrap_or_default();
+        return (Content::Files(files), version);
     }
     let other = || {
         let name = item.content_type.as_deref().or(item.kind.as_deref()).unwrap_or_default();

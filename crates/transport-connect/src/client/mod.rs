@@ -1,0 +1,19 @@
+//! Owns the client: a [`Transport`] over the Participant Service and the WebSocket gateway.
+
+mod details;
+mod driver;
+mod files;
+mod handle;
+mod service;
+mod start;
+mod transport;
+mod vendor;
+
+pub use start::{MapAnswer, StartedContact};
+pub use transport::{ConnectBuilder, ConnectTransport};
+pub use vendor::{ViewDescription, commands};
+
+use chat_core::TransportId;
+
+/// The name of this adapter in configuration and errors.
+pub const TRANSPORT_ID: TransportId = TransportId::new("connect");
