@@ -77,6 +77,9 @@ pub(crate) fn broken(cause: &(dyn StdError + 'static)) -> Error {
     if let Some(error) = find::<Error>(cause) {
         return error.clone();
     }
+    if find::<hyper::Error>(cause).is_some_and(hyper::Error::is_parse) {
+        return caused(unexpected("this is no HTTP"), cause);
+    }
     caused(Error::new(ErrorKind::Network, "connection broken").with_delivery(Delivery::Unknown), cause)
 }
 

@@ -46,7 +46,7 @@ pub(super) fn reqwest_leaf(config: &NetConfig, tls: &rustls::ClientConfig) -> Re
         })
     };
     let open = build(builder()?)?;
-    let guarded = build(builder()?.dns_resolver(PublicOnly))?;
+    let guarded = build(builder()?.dns_resolver(Guard(HostPolicy::public().loopback())))?;
     Ok(HttpService::new(service_fn(move |request: Request<Body>| {
         let guard = request.extensions().get::<Guarded>().is_some();
         let client = if guard { guarded.clone() } else { open.clone() };
@@ -76,13 +76,13 @@ fn failed(error: reqwest::Error) -> Error {
 }
 
 /// Name resolution for hosts that a vendor named: only public addresses come out of it.
-struct PublicOnly;
+struct Guard(HostPolicy);
 
-impl Resolve for PublicOnly {
+impl Resolve for Guard {
     fn resolve(&self, name: Name) -> Resolving {
+        let policy = self.0.clone();
         Box::pin(async move {
-            let name = name.as_str();
-            let addresses = resolve(name, 0, &HostPolicy::public().loopback()).await?;
+            let addresses = resolve(name.as_str(), 0, &policy).await?;
             Ok(Box::new(addresses.into_iter()) as Addrs)
         })
     }
@@ -98,5 +98,33 @@ pub(crate) async fn resolve(name: &str, port: u16, policy: &HostPolicy) -> Resul
         (true, _) => Err(Error::new(ErrorKind::Network, "the host has no address")),
         (false, true) => Err(refused(Some(name), "leads to a private address")),
         _ => Ok(permitted),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_name_that_leads_to_a_private_address_is_refused() {
+        let error = resolve("localhost", 80, &HostPolicy::public()).await.unwrap_err();
+        assert_eq!(error.kind(), &ErrorKind::HostRefused);
+        assert!(!resolve("localhost", 80, &HostPolicy::public().loopback()).await.unwrap().is_empty());
+    }
+
+    #[tokio::test]
+    #[cfg(any(feature = "ring", feature = "aws-lc-rs"))]
+    async fn the_refusal_survives_the_way_through_the_http_client() {
+        let tls = crate::tls::client_config(&crate::tls::Trust::Only(vec![])).unwrap();
+        let client = Client::builder()
+            .tls_backend_preconfigured((*tls).clone())
+            .no_proxy()
+            .dns_resolver(Guard(HostPolicy::public()))
+            .build()
+            .unwrap();
+        let error = failed(client.get("http://localhost:1/?token=s3cr3t").send().await.unwrap_err());
+        assert_eq!(error.kind(), &ErrorKind::HostRefused);
+        assert_eq!(error.delivery(), Delivery::NotSent);
+        assert!(!format!("{error:?}").contains("s3cr3t"));
     }
 }

@@ -1,1 +1,0 @@
-//! The stack over the network in memory, in paused time.

@@ -1,0 +1,6 @@
+//! The stack over the network in memory, in paused time.
+#![allow(clippy::unwrap_used, reason = "tests, helpers included")]
+
+mod http;
+mod server;
+mod ws;
