@@ -1,5 +1,7 @@
 //! Amazon Connect chat from both ends: the vendor's shapes, the client as a transport, and the service for unmodified clients.
 
+#[cfg(feature = "front")]
+pub mod front;
 pub mod wire;
 
 #[cfg(feature = "client")]

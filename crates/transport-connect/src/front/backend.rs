@@ -1,0 +1,163 @@
+//! Owns the one backend connection of a contact: takes in what it tells, brings it back when it is lost, closes it at the end.
+
+use std::{sync::Arc, time::Duration};
+
+use chat_core::{
+    Ack, Capability, Command, ConnectRequest, Connection, Direction, EventStream, HistoryFrom,
+    HistoryRequest, Intent, SavedSession, SessionUpdate, TransportEvent,
+};
+use futures::StreamExt;
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tracing::debug;
+
+use super::{Shared, contact::Contact};
+
+/// First and longest pause between attempts to come back.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
+/// Pages that one gap may take.
+const GAP_PAGES: usize = 1000;
+/// How long the backend may take to end a chat that is to end.
+pub(super) const END_WITHIN: Duration = Duration::from_secs(5);
+
+enum Next {
+    Lost,
+    Over,
+}
+
+/// Runs until the contact is over, then finishes it.
+pub(super) async fn drive(front: Arc<Shared>, contact: Arc<Contact>, first: Connection, ends: Instant) {
+    let opens = Instant::now() + front.config.open_within;
+    let Connection { mut saved, mut events, .. } = first;
+    loop {
+        let next = tokio::select! {
+            biased;
+            () = contact.over() => Next::Over,
+            next = listen(&front, &contact, &mut events, &mut saved) => next,
+            () = unopened(&contact, opens) => { give_up(&front, &contact).await; Next::Over }
+            () = sleep_until(ends) => { give_up(&front, &contact).await; Next::Over }
+        };
+        if matches!(next, Next::Over) {
+            break;
+        }
+        contact.set_link(None);
+        let back = tokio::select! {
+            biased;
+            () = contact.over() => None,
+            back = come_back(&front, &saved) => back,
+            () = sleep_until(ends) => None,
+        };
+        let Some(connection) = back else { break };
+        saved = connection.saved;
+        events = connection.events;
+        contact.set_link(Some(connection.handle));
+        fill_gap(&front, &contact).await;
+    }
+    front.finish(&contact);
+}
+
+/// The customer never came (§1).
+async fn unopened(contact: &Contact, at: Instant) {
+    sleep_until(at).await;
+    if contact.truth().customer_connected() {
+        std::future::pending::<()>().await;
+    }
+}
+
+/// Ends the chat at the backend, for as long as it takes within reason.
+async fn give_up(front: &Shared, contact: &Contact) {
+    let leave = contact.submit(Command::Leave { end: true }, front.config.backend_within);
+    if let Ok(Err(error)) = timeout(END_WITHIN, leave).await {
+        debug!(%error, "the backend did not end the chat");
+    }
+}
+
+async fn listen(
+    front: &Shared,
+    contact: &Contact,
+    events: &mut EventStream,
+    saved: &mut SavedSession,
+) -> Next {
+    while let Some(event) = events.next().await {
+        match event {
+            TransportEvent::Message(sighting) => {
+                contact.truth().sight(*sighting);
+                if contact.truth().ended {
+                    return Next::Over;
+                }
+            }
+            TransportEvent::Typing(update) => contact.truth().typing(&update),
+            TransportEvent::Participant(update) => contact.truth().participant(*update),
+            TransportEvent::Session(update) => match *update {
+                SessionUpdate::Saved(new) => *saved = new,
+                SessionUpdate::OwnId(id) => contact.truth().own_id(id),
+                SessionUpdate::Segment { id, .. } => contact.truth().segment(id.as_str()),
+                _ => {}
+            },
+            TransportEvent::Gap(_) => fill_gap(front, contact).await,
+            TransportEvent::Other(raw) => contact.truth().other(&raw),
+            TransportEvent::Ended(reason) => {
+                debug!(?reason, "the backend's chat is over");
+                return Next::Over;
+            }
+            TransportEvent::Lost(lost) => {
+                debug!(error = %lost.error, resumable = lost.resumable, "the backend is lost");
+                return if lost.resumable { Next::Lost } else { Next::Over };
+            }
+            _ => {}
+        }
+    }
+    Next::Lost
+}
+
+/// Tries until it stands, or is refused for good.
+async fn come_back(front: &Shared, saved: &SavedSession) -> Option<Connection> {
+    use chat_core::ErrorKind as Kind;
+    let mut pause = PAUSES.0;
+    loop {
+        match front.transport.connect(ConnectRequest::new(Intent::Resume(saved.clone()))).await {
+            Ok(connection) => return Some(connection),
+            Err(failed) => match failed.error.kind() {
+                Kind::AccessDenied
+                | Kind::Unauthorized
+                | Kind::SessionEnded
+                | Kind::SessionLost
+                | Kind::RestoreTimeout
+                | Kind::Unsupported { .. } => return None,
+                _ => debug!(error = %failed.error, "the backend does not come back yet"),
+            },
+        }
+        sleep(pause.mul_f64(fastrand::f64())).await;
+        pause = (pause * 2).min(PAUSES.1);
+    }
+}
+
+/// Takes in what was missed since the last message that an unbroken connection told.
+async fn fill_gap(front: &Shared, contact: &Contact) {
+    if !contact.capabilities.can(Capability::History) {
+        return;
+    }
+    let confirmed = contact.truth().confirmed.clone();
+    let mut from = confirmed.map_or(HistoryFrom::Oldest, HistoryFrom::Message);
+    for _ in 0..GAP_PAGES {
+        let request = HistoryRequest { direction: Direction::Newer, from, limit: 100 };
+        let page = match contact.submit(Command::History(request), front.config.backend_within).await {
+            Ok(Ack::History(page)) => page,
+            Ok(_) => return,
+            Err(error) => {
+                debug!(%error, "the gap stays open");
+                return;
+            }
+        };
+        let mut truth = contact.truth();
+        for sighting in page.items {
+            if truth.is_present(&sighting) {
+                truth.sight(sighting);
+            }
+        }
+        drop(truth);
+        match page.next {
+            Some(cursor) => from = HistoryFrom::Cursor(cursor),
+            None => return,
+        }
+    }
+}
