@@ -206,9 +206,8 @@ impl Link {
             | LinkInput::GapSeen { .. } => {}
             LinkInput::Tick => self.tick(now, &mut out),
             LinkInput::NetworkUp => {
-                if let LinkState::Waiting { until, .. } = self.state
+                if matches!(self.state, LinkState::Waiting { .. })
                     && self.not_before.is_none_or(|at| at <= now)
-                    && now < until
                 {
                     self.connect(now, &mut out);
                 }
