@@ -29,6 +29,8 @@ pub(crate) struct Wire {
     pub(crate) next: u64,
     /// Frames before this one may pass: a polled connection waits for its poll.
     pub(crate) limit: Option<u64>,
+    /// It was polled at least once.
+    pub(crate) polled: bool,
     /// Tell the whole transcript first.
     pub(crate) replay: bool,
     /// Tell the earlier segments first.
@@ -167,10 +169,9 @@ impl ConnectionHandle for Handle {
         }
         let kind = CommandKind::of(&command);
         let faults = self.centre.change(|state| {
-            let State { contacts, network, .. } = state;
+            let State { contacts, network, mint, .. } = state;
             *contacts[self.contact].records.submits.entry(kind).or_default() += 1;
-            let stored = || contacts.iter().map(|contact| contact.items.len()).sum();
-            network.fire(Point::Submit(kind), stored)
+            network.fire(Point::Submit(kind), mint.stored)
         });
         tokio::select! {
             biased;
@@ -266,8 +267,10 @@ impl Handle {
         act: impl FnOnce(&mut Contact, &mut crate::mint::Mint) -> Result<R>,
     ) -> Result<R> {
         self.centre.contact(self.contact, |contact, mint| {
-            let wire = contact.wires.iter().find(|wire| wire.id == self.id);
-            if wire.is_none_or(|wire| wire.token != contact.token) {
+            let Some(wire) = contact.wires.iter().find(|wire| wire.id == self.id) else {
+                return Err(interrupted());
+            };
+            if wire.token != contact.token {
                 return Err(Error::new(ErrorKind::Unauthorized, "the participant's token"));
             }
             act(contact, mint)
@@ -401,6 +404,7 @@ impl Handle {
                 .find(|wire| wire.id == self.id)
                 .ok_or_else(|| not_found("connection"))?;
             wire.limit = wire.limit.map(|limit| limit.max(end));
+            wire.polled = true;
             wire.replay |= scope == PollScope::Full;
             self.shared.progress.send_modify(|progress| progress.delivered = None);
             wire.wake();

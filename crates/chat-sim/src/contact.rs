@@ -131,6 +131,8 @@ pub(crate) struct Contact {
     pub(crate) user_data: UserData,
     pub(crate) request: StartRequest,
     pub(crate) records: Records,
+    /// Texts of the customer so far, for the script.
+    pub(crate) said: usize,
     /// Counts live items, for the quirks.
     pub(crate) live: u32,
     /// The script, and the watch over a chat without a connection.
@@ -193,6 +195,7 @@ impl Contact {
             user_data: request.user_data.clone(),
             request,
             records: Records::default(),
+            said: 0,
             live: 0,
             script: None,
             watch: None,
@@ -222,6 +225,7 @@ impl Contact {
     pub(crate) fn post(&mut self, mint: &mut Mint, profile: &Profile, draft: Draft) -> MessageId {
         let (time, id) = mint.instant_and_id();
         let id = MessageId::new(id);
+        mint.stored += 1;
         let index = self.next_index;
         self.next_index += 1;
         let order = match profile.order {
@@ -230,6 +234,7 @@ impl Contact {
         };
         let key = Key { segment: self.segments.len() - 1, order, id: id.clone() };
         let own = draft.from.id.is_some() && draft.from.id == self.customer.id;
+        self.said += usize::from(own && matches!(draft.content, Content::Text(_)));
         if let Some(token) = &draft.token {
             self.sent.entry(token.clone()).or_insert_with(|| id.clone());
         }

@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep_until};
 use crate::{
     centre::{Inner, State},
     connection::{Closed, Shared},
-    contact::{Frame, WireId, message},
+    contact::{Frame, WireId},
     faults::{EventKind, Fault, Point},
     network::lost,
     transport::ended_while_away,
@@ -125,8 +125,8 @@ impl Driver {
     fn advance(&mut self) -> Result<Option<Instant>, Terminal> {
         let centre = Arc::clone(&self.centre);
         centre.quietly(|state| {
-            let State { contacts, network, .. } = state;
-            let stored: usize = contacts.iter().map(|contact| contact.items.len()).sum();
+            let State { contacts, network, mint, .. } = state;
+            let stored = mint.stored;
             let contact = &mut contacts[self.contact];
             let Some(at) = contact.wires.iter().position(|wire| wire.id == self.id) else {
                 return Err(lost(Error::new(ErrorKind::Internal, "the connection is unknown")));
@@ -154,7 +154,9 @@ impl Driver {
                 self.ready.push_back((now, Due::Event(TransportEvent::RenewBefore(before))));
             }
             let declare = std::mem::take(&mut wire.declare);
-            let replay = std::mem::take(&mut wire.replay);
+            // A polled connection tells nothing before its first poll.
+            let replay = wire.replay && (wire.polled || wire.limit.is_none());
+            wire.replay &= !replay;
             if declare {
                 let (_, earlier) = contact.segments.split_last().expect("a contact begins with a segment");
                 for segment in earlier {
@@ -169,8 +171,7 @@ impl Driver {
                 self.replayed = log_end;
                 for item in &contact.items {
                     for sighting in contact.sightings(item, &centre.profile) {
-                        let Frame::Event { event, .. } = message(sighting) else { continue };
-                        self.ready.push_back((now, Due::Event(event)));
+                        self.line_up(now, TransportEvent::Message(Box::new(sighting)));
                     }
                 }
             }
@@ -184,7 +185,7 @@ impl Driver {
                 let offset = usize::try_from(next - contact.log_base).unwrap_or(usize::MAX);
                 let Some(frame) = contact.log.get(offset) else { break };
                 let faults = match frame {
-                    Frame::Event { kind, .. } => network.fire(Point::Event(*kind), || stored),
+                    Frame::Event { kind, .. } => network.fire(Point::Event(*kind), stored),
                     Frame::End(_) => Vec::new(),
                 };
                 self.pass(frame, next, &faults, now);
@@ -234,19 +235,23 @@ impl Driver {
                 _ => {}
             }
         }
-        if self.tap {
-            let raw = Box::new(raw(event));
-            self.ready.push_back((at, Due::Event(TransportEvent::Raw(raw))));
-        }
         for _ in 1..copies {
-            self.ready.push_back((at, Due::Event(event.clone())));
+            self.line_up(at, event.clone());
         }
         match overtakers {
             Some(overtakers) if overtakers > 0 => {
                 self.held.push(Held { event: event.clone(), overtakers, until: at + HOLD });
             }
-            _ => self.ready.push_back((at, Due::Event(event.clone()))),
+            _ => self.line_up(at, event.clone()),
         }
+    }
+
+    /// Puts an event at the end of the line, behind its raw form if that is asked for.
+    fn line_up(&mut self, at: Instant, event: TransportEvent) {
+        if self.tap {
+            self.ready.push_back((at, Due::Event(TransportEvent::Raw(Box::new(raw(&event))))));
+        }
+        self.ready.push_back((at, Due::Event(event)));
     }
 
     /// When the next event is due, or the terminal that is.

@@ -33,6 +33,7 @@
 //! Time is tokio's: paused time works, and moves the server's clock too. Instants that the centre mints rise strictly even then. No
 //! task outlives its chat's centre or its connection's stream.
 
+mod agent;
 pub mod centre;
 mod connection;
 pub mod console;

@@ -13,11 +13,20 @@ pub(crate) struct Mint {
     /// So many instants in a row are the same.
     equal: u32,
     used: u32,
+    /// Items that were ever stored, for the fault rules that wait for so many.
+    pub(crate) stored: usize,
 }
 
 impl Mint {
     pub(crate) fn new(clock: Arc<dyn WallClock>, seed: u64, equal: u32) -> Self {
-        Self { clock, chance: fastrand::Rng::with_seed(seed), last: 0, equal: equal.max(1), used: 0 }
+        Self {
+            clock,
+            chance: fastrand::Rng::with_seed(seed),
+            last: 0,
+            equal: equal.max(1),
+            used: 0,
+            stored: 0,
+        }
     }
 
     /// Now, without minting: for expiries.

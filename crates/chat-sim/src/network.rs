@@ -40,7 +40,7 @@ impl NetworkState {
     }
 
     /// What goes wrong with the thing that passes `point` now. `stored` is the number of items that the centre holds.
-    pub(crate) fn fire(&mut self, point: Point, stored: impl Fn() -> usize) -> Vec<Fault> {
+    pub(crate) fn fire(&mut self, point: Point, stored: usize) -> Vec<Fault> {
         let Self { rules, chance, .. } = self;
         rules
             .iter_mut()
@@ -53,7 +53,7 @@ impl NetworkState {
                     When::EveryNth(n) => n > 0 && armed.seen.is_multiple_of(n),
                     When::First(n) => armed.seen <= n,
                     When::Percent(percent) => chance.u8(..100) < percent,
-                    When::AfterItems(items) => !armed.fired && stored() >= items as usize,
+                    When::AfterItems(items) => !armed.fired && stored >= items as usize,
                 };
                 armed.fired |= fires;
                 fires.then(|| armed.rule.what.clone())

@@ -277,12 +277,15 @@ impl Actor {
         let mut changes = self.centre.upgrade().ok_or(Over)?.changed.subscribe();
         loop {
             changes.mark_unchanged();
-            let truth = self.console()?.truth();
-            if truth.own_texts().len() > self.heard {
+            let (said, ended) = self.centre.upgrade().ok_or(Over)?.quietly(|state| {
+                let contact = &state.contacts[self.contact];
+                (contact.said, contact.ended.is_some())
+            });
+            if said > self.heard {
                 self.heard += 1;
                 return Ok(());
             }
-            if truth.ended.is_some() {
+            if ended {
                 return Err(Over);
             }
             changes.changed().await.map_err(|_| Over)?;

@@ -125,9 +125,8 @@ impl SimTransport {
     async fn pass(&self, point: Point) -> Result<Vec<Fault>> {
         let centre = &self.centre.inner;
         let (down, faults) = centre.change(|state| {
-            let State { contacts, network, .. } = state;
-            let stored = || contacts.iter().map(|contact| contact.items.len()).sum();
-            (network.down, network.fire(point, stored))
+            let State { network, mint, .. } = state;
+            (network.down, network.fire(point, mint.stored))
         });
         let unreachable = || Error::new(ErrorKind::Network, "no way to the centre");
         if down {
@@ -178,8 +177,8 @@ impl SimTransport {
         let shared = Shared::new();
         let id = centre.change(State::next_wire);
         let mut wire = wire(id, &shared, 0, centre);
-        // A chat that begins has nothing but what the log holds.
-        wire.replay = false;
+        // A chat that begins has nothing but what the log holds, and the past that it continues.
+        wire.replay &= request.continues.is_some();
         let contact = centre.start(request, wire)?;
         centre.quietly(|state| {
             let contact = &mut state.contacts[contact];
@@ -195,6 +194,7 @@ fn wire(id: WireId, shared: &Arc<Shared>, next: u64, centre: &Inner) -> Wire {
         id,
         next,
         limit: centre.profile.polled().then_some(next),
+        polled: false,
         replay: centre.profile.replay_on_connect,
         declare: true,
         renew_before: None,
