@@ -187,7 +187,7 @@ impl Poll {
             PollInput::Start { restoring } => {
                 if !self.running {
                     self.running = true;
-                    self.restoring = restoring;
+                    self.restoring |= restoring;
                     out.push(PollAction::Publish(PollEvent::PollingStarted));
                     if !self.in_flight {
                         self.poll(now, &mut out);
