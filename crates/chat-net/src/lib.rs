@@ -8,6 +8,33 @@
 //! - [`tls`]: who is trusted, with a provider that is named here and never the process default;
 //! - `memory` (feature of that name): a network in memory, for tests.
 //!
+//! ```no_run
+//! use chat_net::{HostPolicy, Net, NetConfig, http::{Body, Operation}, ws::{DialRequest, WsMessage}};
+//!
+//! # async fn example() -> chat_core::Result<()> {
+//! let net = Net::new(&NetConfig::default().user_agent_suffix("shop/7"))?;
+//!
+//! let request = http::Request::post("https://api.example.org/connect")
+//!     .header("content-type", "application/json")
+//!     .extension(Operation("connect"))
+//!     .body(Body::from("{}"))
+//!     .map_err(|_| chat_core::Error::invalid_input("request"))?;
+//! let reply = net.http().send(request).await?;
+//! if !reply.status.is_success() {
+//!     return Err(reply.status_error("connect"));
+//! }
+//! let url = read_url(reply.json("connect")?);
+//!
+//! // A URL from an answer is held to the vendor's hosts, at public addresses.
+//! let vendor = HostPolicy::vendor(["example.org"]);
+//! let mut socket = net.dialer().dial(DialRequest::new(url).handed_out(vendor)).await?;
+//! while let Some(WsMessage::Text(text)) = socket.next().await.transpose()? {
+//!     assert!(!text.as_str().is_empty());
+//! }
+//! # Ok(()) }
+//! # fn read_url(_: &[u8]) -> String { String::new() }
+//! ```
+//!
 //! Errors are [`chat_core::Error`]: they say whether the request may have arrived, and never show a URL or a secret.
 //! The crate logs operation, method, host, status and duration at `debug`, and nothing else. The libraries below it log
 //! frames and heads at `trace` through `log`: do not enable `trace` for `tungstenite` or `hyper` in production.

@@ -448,6 +448,13 @@ impl AsyncRead for MemoryStream {
         if buf.remaining() == 0 {
             return Poll::Ready(Ok(()));
         }
+        if self.rest.is_empty() && self.held.is_none() && delay.is_zero() && allowed == u64::MAX {
+            let before = buf.filled().len();
+            ready!(Pin::new(&mut self.pipe).poll_read(cx, buf))?;
+            let length = buf.filled().len() - before;
+            self.link.lock().ways[direction.index()].delivered += length as u64;
+            return Poll::Ready(Ok(()));
+        }
         if self.rest.is_empty() && self.held.is_none() {
             let mut chunk = vec![0; buf.remaining().min(16 * 1024)];
             let mut chunk_buf = ReadBuf::new(&mut chunk);

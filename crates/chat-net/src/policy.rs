@@ -230,6 +230,8 @@ impl Class {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn vendor() -> HostPolicy {
@@ -383,5 +385,27 @@ mod tests {
         assert!(!same("https://a.org", "https://a.org:444"));
         assert!(!same("https://a.org", "https://b.a.org"));
         assert!(!same("/x", "/x"));
+    }
+
+    proptest! {
+        /// Whatever the spelling: what passes leads to the vendor, also in the eyes of another parser.
+        #[test]
+        fn what_passes_belongs_to_the_vendor(
+            scheme in "(https|wss|http|HTTPS|ftp|https:|javascript)",
+            slashes in "(:|:/|://|:///|:\\\\\\\\|:/\\\\)",
+            user in "(|a@|a:b@|amazonaws.com@|%40|@|amazonaws.com:1@)",
+            host in "(evil\\.org|127\\.1|0x7f\\.0\\.0\\.1|\\[::1\\]|169\\.254\\.169\\.254|a\\.|evil-|xn--a\\.|%2e|)(amazonaws\\.com|amazonaws%2ecom|AMAZONAWS。com)?",
+            rest in "(|:443|:0|/|/x|\\?|#|\\\\|;|\\.|\\.\\.|\\.evil\\.org|%00|\t|\n|@evil\\.org|:1@evil\\.org|/@evil\\.org)(|\\.amazonaws\\.com)",
+        ) {
+            let url = format!("{scheme}{slashes}{user}{host}{rest}");
+            if let Ok(uri) = vendor().check(&url) {
+                let host = uri.host().unwrap().trim_end_matches('.');
+                prop_assert!(host == "amazonaws.com" || host.ends_with(".amazonaws.com"), "{} from {}", host, url);
+                prop_assert!(matches!(uri.scheme_str(), Some("https" | "wss")), "{}", url);
+                prop_assert!(!uri.authority().unwrap().as_str().contains('@'), "{}", url);
+                let again = Url::parse(&uri.to_string()).unwrap();
+                prop_assert_eq!(again.host_str(), uri.host(), "{}", url);
+            }
+        }
     }
 }

@@ -1,4 +1,5 @@
 //! The stack over real sockets of this machine: TLS, refusals, half answers, proxies. Time is real here, so it is short.
+#![cfg(any(feature = "ring", feature = "aws-lc-rs"))]
 #![allow(clippy::unwrap_used, reason = "tests, helpers included")]
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
@@ -65,7 +66,10 @@ async fn tls_server(name: &str, websocket: bool) -> (u16, Authority) {
     let key = KeyPair::generate().unwrap();
     let certificate =
         CertificateParams::new(vec![name.to_owned()]).unwrap().signed_by(&key, &authority).unwrap();
+    #[cfg(feature = "ring")]
     let provider = Arc::new(rustls::crypto::ring::default_provider());
+    #[cfg(not(feature = "ring"))]
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let config = rustls::ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .unwrap()
@@ -154,6 +158,14 @@ async fn a_handshake_that_does_not_end_is_not_sent() {
     let net = Net::new(&config).unwrap();
     for result in both(&net, port, port).await {
         let error = result.unwrap_err();
+        assert_eq!((error.kind(), error.delivery()), (&ErrorKind::Timeout, Delivery::NotSent), "{error:?}");
+    }
+    // The whole request has less time than the connection: known as not sent all the same.
+    let config = trusting(vec![]).request_timeout(Duration::from_millis(100));
+    let net = Net::new(&config).unwrap();
+    for body in [Body::empty(), Body::from("{}")] {
+        let request = http::Request::post(format!("https://localhost:{port}/")).body(body).unwrap();
+        let error = net.http().send(request).await.unwrap_err();
         assert_eq!((error.kind(), error.delivery()), (&ErrorKind::Timeout, Delivery::NotSent), "{error:?}");
     }
     drop(listener);

@@ -37,10 +37,15 @@ pub(super) fn stack(config: &NetConfig, leaf: HttpService) -> Result<HttpService
 /// A layer from a function over the next service and a request.
 fn layer<F, Fut>(next: HttpService, apply: F) -> HttpService
 where
-    F: Fn(HttpService, Request<Body>) -> Fut + Clone + Send + Sync + 'static,
+    F: Fn(HttpService, Request<Body>) -> Fut + Send + Sync + 'static,
     Fut: Future<Output = Result<Response<Body>>> + Send + 'static,
 {
-    HttpService::new(service_fn(move |request| apply(next.clone(), request)))
+    // Shared, so that cloning a stack for a request copies one level and not all of them.
+    let shared = Arc::new((next, apply));
+    HttpService::new(service_fn(move |request| {
+        let (next, apply) = &*shared;
+        apply(next.clone(), request)
+    }))
 }
 
 /// Logs operation, method, host, status and duration; never a path, a query, a header or a body.

@@ -78,8 +78,9 @@ impl DialRequest {
         self
     }
 
-    /// Adds a header to the upgrade request.
-    pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+    /// Adds a header to the upgrade request. Treated as a secret.
+    pub fn header(mut self, name: HeaderName, mut value: HeaderValue) -> Self {
+        value.set_sensitive(true);
         self.headers.append(name, value);
         self
     }
@@ -106,7 +107,7 @@ impl Dialer {
     /// A dialer over TCP and TLS.
     ///
     /// # Errors
-    /// [`ErrorKind::Config`]: headers, proxy or certificates malformed, or no TLS provider.
+    /// [`ErrorKind::Config`](chat_core::ErrorKind::Config): headers, proxy or certificates malformed, or no TLS provider.
     pub fn new(config: &NetConfig) -> Result<Self> {
         Self::over_tcp(config, crate::tls::client_config(&config.trust)?)
     }
@@ -118,7 +119,7 @@ impl Dialer {
     /// A dialer through a network in memory.
     ///
     /// # Errors
-    /// [`ErrorKind::Config`]: headers malformed.
+    /// [`ErrorKind::Config`](chat_core::ErrorKind::Config): headers malformed.
     #[cfg(feature = "memory")]
     pub fn in_memory(network: &MemoryNetwork, config: &NetConfig) -> Result<Self> {
         Self::build(config, Connector::Memory(network.clone()))

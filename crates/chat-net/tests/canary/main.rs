@@ -90,11 +90,8 @@ async fn a_canary_is_never_seen() {
             request.headers_mut().insert("authorization", CANARY.parse().unwrap());
             request.extensions_mut().insert(Operation("test"));
             request.extensions_mut().insert(jar.clone());
-            let mut dial = DialRequest::new(ws_url.clone()).header(http::header::AUTHORIZATION, {
-                let mut value = http::HeaderValue::from_static(CANARY);
-                value.set_sensitive(true);
-                value
-            });
+            let mut dial = DialRequest::new(ws_url.clone())
+                .header(http::header::AUTHORIZATION, http::HeaderValue::from_static(CANARY));
             if let Some(policy) = policy {
                 request.extensions_mut().insert(HandedOut(policy.clone()));
                 dial = dial.handed_out(policy);

@@ -30,7 +30,10 @@ async fn a_request_and_its_answer() {
     let request = seen.lock().unwrap().remove(0);
     assert!(request.starts_with("POST /x?token=s3cr3t HTTP/1.1\r\n"), "{request}");
     assert!(request.contains("host: api.example.org\r\n"), "{request}");
-    assert!(request.contains("user-agent: chat-transport/0.1.0 shop/7\r\n"), "{request}");
+    assert!(
+        request.contains(concat!("user-agent: chat-transport/", env!("CARGO_PKG_VERSION"), " shop/7\r\n")),
+        "{request}"
+    );
     assert!(request.contains("x-gateway-key: k3y\r\n"), "{request}");
     assert!(request.ends_with("\r\n\r\n{}"), "{request}");
 }

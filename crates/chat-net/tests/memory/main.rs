@@ -2,5 +2,6 @@
 #![allow(clippy::unwrap_used, reason = "tests, helpers included")]
 
 mod http;
+mod metrics;
 mod server;
 mod ws;
