@@ -57,7 +57,8 @@ impl Model {
         let mut exceptions = 0;
         for (index, past) in self.outage(end).iter().enumerate() {
             let restoring = self.restored_at.iter().any(|&at| {
-                at <= offset + index && !self.past[at..=offset + index].contains(&Past::Answer(PollClass::Good))
+                at <= offset + index
+                    && !self.past[at..=offset + index].contains(&Past::Answer(PollClass::Good))
             });
             match past {
                 Past::Answer(PollClass::Exception) => exceptions += 1,
