@@ -258,6 +258,16 @@ async fn a_body_over_the_cap_is_not_read() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_head_without_end_is_not_collected() {
+    for head in [format!("x-a: {}\r\n", "a".repeat(1 << 20)), "x: y\r\n".repeat(10_000)] {
+        let (network, net) = network();
+        answer(&network, API, format!("HTTP/1.1 200 OK\r\n{head}content-length: 0\r\n\r\n"));
+        let error = net.http().send(get(URL)).await.unwrap_err();
+        assert_eq!((error.kind(), error.delivery()), (&ErrorKind::UnexpectedResponse, Delivery::Unknown));
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_status_is_an_answer_and_says_when_to_come_back() {
     let (network, net) = network();
     answer(&network, API, "HTTP/1.1 429 Slow down\r\nretry-after: 10\r\ncontent-length: 0\r\n\r\n");

@@ -236,7 +236,11 @@ async fn a_refused_upgrade_says_what_to_do() {
     answer(&network, GATE, "SSH-2.0-OpenSSH\r\n\r\n");
     let error = net.dialer().dial(DialRequest::new(URL)).await.unwrap_err();
     assert_eq!(error.kind(), &ErrorKind::UnexpectedResponse, "{error:?}");
-    assert_eq!(network.connections(), 8, "nothing is retried");
+    let endless = format!("HTTP/1.1 101 Switching Protocols\r\nx-a: {}", "a".repeat(1 << 20));
+    answer(&network, GATE, endless);
+    let error = net.dialer().dial(DialRequest::new(URL)).await.unwrap_err();
+    assert_eq!(error.kind(), &ErrorKind::UnexpectedResponse, "{error:?}");
+    assert_eq!(network.connections(), 9, "nothing is retried");
 }
 
 #[tokio::test(start_paused = true)]
