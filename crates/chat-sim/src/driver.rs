@@ -25,6 +25,8 @@ const HOLD: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 enum Due {
     Event(TransportEvent),
+    /// From here on it waits for so many behind it to overtake it.
+    Hold(TransportEvent, u32),
     Terminal(Terminal),
     HalfOpen(Duration),
 }
@@ -240,7 +242,7 @@ impl Driver {
         }
         match overtakers {
             Some(overtakers) if overtakers > 0 => {
-                self.held.push(Held { event: event.clone(), overtakers, until: at + HOLD });
+                self.ready.push_back((at, Due::Hold(event.clone(), overtakers)));
             }
             _ => self.line_up(at, event.clone()),
         }
@@ -256,11 +258,16 @@ impl Driver {
 
     /// When the next event is due, or the terminal that is.
     fn next_due(&mut self, now: Instant) -> (Option<Instant>, Option<Terminal>) {
+        while self.ready.front().is_some_and(|(at, due)| matches!(due, Due::Hold(..)) && *at <= now) {
+            if let Some((_, Due::Hold(event, overtakers))) = self.ready.pop_front() {
+                self.held.push(Held { event, overtakers, until: now + HOLD });
+            }
+        }
         if self.held.iter().any(|held| held.overtakers == 0 || held.until <= now) {
             return (Some(now), None);
         }
         match self.ready.front() {
-            Some((at, Due::Event(_))) => {
+            Some((at, Due::Event(_) | Due::Hold(..))) => {
                 let held = self.held.iter().map(|held| held.until).min();
                 (Some(held.map_or(*at, |until| until.min(*at))), None)
             }
