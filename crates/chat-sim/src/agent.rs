@@ -4,14 +4,15 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use chat_core::{
-    AttachmentId, AttachmentStatus, Content, EndReason, Error, ErrorKind, GapHint, Interactive, MessageId,
-    Participant, ParticipantId, Processing, RawEvent, ReceiptKind, ReceiptSignal, Result, Role, SavedSession,
-    SessionUpdate, SystemEvent, Text, TransportEvent, TypingSignal,
+    AttachmentId, AttachmentStatus, Content, EndReason, Error, ErrorKind, GapHint, Interactive, Lost,
+    MessageId, Participant, ParticipantId, Processing, RawEvent, ReceiptKind, ReceiptSignal, Result, Role,
+    SavedSession, SessionUpdate, SystemEvent, Terminal, Text, TransportEvent, TypingSignal,
 };
 
 use crate::{
     console::{Actor, ContactConsole},
-    contact::{Contact, Draft, Member, NewFile, message, other},
+    contact::Contact,
+    item::{Draft, Member, NewFile, message, other},
     mint::Mint,
     profile::Profile,
     transport::saved_session,
@@ -417,6 +418,18 @@ impl ContactConsole {
         self.centre.inner.contact(self.at, |contact, _| {
             let gone = contact.items.len().saturating_sub(keep);
             contact.items.drain(..gone);
+        });
+    }
+
+    /// The centre no longer knows the chat: connections are lost for good, everything about it fails with `SessionLost`, verifying it
+    /// says no. What the console reads stays.
+    pub fn forget(&self) {
+        self.centre.inner.contact(self.at, |contact, _| {
+            contact.forgotten = true;
+            for wire in &mut contact.wires {
+                let error = Error::new(ErrorKind::SessionLost, "the centre does not know the chat");
+                wire.fail(Terminal::Lost(Lost { error, resumable: false }));
+            }
         });
     }
 

@@ -15,8 +15,9 @@ use tokio::sync::watch;
 use crate::{
     connection::Wire,
     console::Console,
-    contact::{Contact, Draft, WireId},
+    contact::Contact,
     faults::FaultPlan,
+    item::{Draft, WireId},
     mint::Mint,
     network::NetworkState,
     profile::Profile,
@@ -201,6 +202,7 @@ impl Inner {
             if let Some(text) = first {
                 contact.post(mint, profile, Draft::new(customer, Content::Text(text)));
             }
+            tracing::debug!(contact = %contact.id, "a chat begins");
             state.contacts.push(contact);
             let index = state.contacts.len() - 1;
             if let Some(key) = key {

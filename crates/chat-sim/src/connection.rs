@@ -14,8 +14,9 @@ use tokio::{
 
 use crate::{
     centre::{Inner, State},
-    contact::{Contact, Draft, WireId, not_found, remember},
+    contact::{Contact, not_found},
     faults::{CommandKind, Fault, Point},
+    item::{Draft, WireId, remember},
     network::lost,
     profile::AckDetail,
     transport::SIM,
@@ -55,7 +56,12 @@ impl Wire {
 
     /// It is lost, now.
     pub(crate) fn cut(&mut self, error: Error) {
-        self.fate.get_or_insert(lost(error));
+        self.fail(lost(error));
+    }
+
+    /// It ends like this, now, unless it has ended already.
+    pub(crate) fn fail(&mut self, terminal: Terminal) {
+        self.fate.get_or_insert(terminal);
         self.shared.close(Closed::Lost);
         self.wake();
     }

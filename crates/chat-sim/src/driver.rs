@@ -10,8 +10,8 @@ use tokio::time::{Instant, sleep_until};
 use crate::{
     centre::{Inner, State},
     connection::{Closed, Shared},
-    contact::{Frame, WireId},
     faults::{EventKind, Fault, Point},
+    item::{Frame, WireId},
     network::lost,
     transport::ended_while_away,
 };

@@ -11,7 +11,8 @@ use futures::StreamExt;
 
 use crate::{
     connection::{Handle, still_in},
-    contact::{Contact, NewFile, not_found},
+    contact::{Contact, not_found},
+    item::NewFile,
     mint::Mint,
     profile::Profile,
 };

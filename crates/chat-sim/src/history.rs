@@ -5,7 +5,8 @@ use chat_core::{
 };
 
 use crate::{
-    contact::{Contact, Key, not_found},
+    contact::{Contact, not_found},
+    item::Key,
     profile::Profile,
 };
 

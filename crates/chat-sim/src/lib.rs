@@ -42,6 +42,7 @@ mod driver;
 pub mod faults;
 mod files;
 mod history;
+mod item;
 mod mint;
 pub mod network;
 pub mod profile;

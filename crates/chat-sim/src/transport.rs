@@ -14,9 +14,10 @@ use tokio::time::{Instant, sleep};
 use crate::{
     centre::{Centre, Inner, State},
     connection::{Handle, Shared, Wire, check_text, check_user_data},
-    contact::{Contact, WireId},
+    contact::Contact,
     driver::Driver,
     faults::{Fault, Point},
+    item::WireId,
     network::lost,
 };
 
@@ -299,7 +300,8 @@ fn find(state: &State, saved: &SavedSession) -> Result<usize> {
     let unknown = || Error::new(ErrorKind::SessionLost, "the centre does not know the chat");
     let id =
         saved.text("contact").ok_or_else(|| Error::invalid_input("a saved session without a contact"))?;
-    let at = state.contacts.iter().position(|contact| *contact.id == *id).ok_or_else(unknown)?;
+    let known = |contact: &Contact| *contact.id == *id && !contact.forgotten;
+    let at = state.contacts.iter().position(known).ok_or_else(unknown)?;
     if saved.text("token") != Some(&*state.contacts[at].token) {
         return Err(Error::new(ErrorKind::Unauthorized, "the participant's token"));
     }

@@ -7,11 +7,7 @@ use chat_core::{
     Receipt, ReceiptSignal, Scope, SegmentId, StartRequest, Timestamp, TypingSignal, UserData,
 };
 
-use crate::{
-    centre::State,
-    contact::{Contact, Item},
-    faults::CommandKind,
-};
+use crate::{centre::State, contact::Contact, faults::CommandKind, item::Item};
 
 /// One stored item.
 #[derive(Debug, Clone, PartialEq, Eq)]

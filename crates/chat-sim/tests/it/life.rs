@@ -254,6 +254,47 @@ async fn an_unknown_chat_is_lost_and_verifying_it_says_no() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_forgotten_chat_is_lost_for_good() {
+    let mut chat = chat(Centre::new()).await;
+    let saved = chat.connection.saved.clone();
+    chat.agent.forget();
+    let TransportEvent::Lost(lost) = chat.terminal().await else { panic!() };
+    assert!(!lost.resumable && *lost.error.kind() == ErrorKind::SessionLost);
+    assert_eq!(*resume(&chat.centre, &saved).await.unwrap_err().kind(), ErrorKind::SessionLost);
+    assert!(!chat.centre.transport().verify(&saved).await.unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn many_chats_run_side_by_side_on_several_threads() {
+    let script = r#"[{"repeat": {"times": 20, "steps": ["wait_for_customer", {"answer": ""}]}}, "end"]"#;
+    let centre = Centre::builder().script(chat_sim::Script::from_json(script).unwrap()).build();
+    let chats = (0..16).map(|_| {
+        let centre = centre.clone();
+        tokio::spawn(async move {
+            let mut connection = start(&centre, StartRequest::default()).await.unwrap();
+            let mut answers = 0;
+            connection.handle.submit(say("0", "0")).await.unwrap();
+            while let Some(event) = connection.events.next().await {
+                let TransportEvent::Message(sighting) = &event else { continue };
+                let answered = sighting.own == Some(false) && super::text(sighting).is_some();
+                if answered {
+                    answers += 1;
+                    let text = answers.to_string();
+                    // The last answer is followed by the end, which may be faster.
+                    let sent = connection.handle.submit(say(&text, &text)).await;
+                    assert!(sent.is_ok() || answers == 20);
+                }
+            }
+            answers
+        })
+    });
+    for answers in futures::future::join_all(chats).await {
+        assert_eq!(answers.unwrap(), 20);
+    }
+    assert_eq!(centre.console().wait_for(|truth| truth.connections == 0).await.contacts, 16);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_connection_with_a_lifetime_asks_to_be_renewed_before_it_is_lost() {
     let mut chat = chat(centre_of(
         Profile::push().tuned(|profile| profile.connection_lifetime = Some(Duration::from_secs(100))),

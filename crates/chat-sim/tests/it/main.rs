@@ -1,5 +1,7 @@
 //! What a customer's connection sees of the centre, and what the centre knows of it.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests, which clippy takes for something else")]
+
 mod faults;
 mod files;
 mod history;
