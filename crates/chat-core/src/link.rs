@@ -110,6 +110,11 @@ impl Link {
         self.current
     }
 
+    /// The number of the connection that is being made, if any.
+    pub fn attempting(&self) -> Option<u64> {
+        self.attempt.as_ref().map(|(generation, _)| *generation)
+    }
+
     /// Whether something may still be missing from the transcript.
     pub const fn gap_open(&self) -> bool {
         self.backfill.gap

@@ -374,7 +374,7 @@ impl State {
         generation: u64,
         connection: Connection,
     ) -> Option<EventStream> {
-        if self.ended.is_some() || self.closed || generation != self.link.generation() {
+        if self.ended.is_some() || self.closed || Some(generation) != self.link.attempting() {
             return None;
         }
         let Connection { session, capabilities, saved, handle, events } = connection;
@@ -408,7 +408,7 @@ impl State {
 
     /// A connection could not be made.
     pub(super) fn on_connect_failed(&mut self, now: Instant, generation: u64, failure: ConnectError) {
-        if self.ended.is_some() || self.closed || generation != self.link.generation() {
+        if self.ended.is_some() || self.closed || Some(generation) != self.link.attempting() {
             return;
         }
         let ConnectError { mut error, saved } = failure;
@@ -753,6 +753,10 @@ impl State {
         self.release_echoes(now);
         let generation = self.link.generation();
         self.link_input(now, LinkInput::Ended { generation });
+        if self.link.state() != LinkState::Ended {
+            // It ended while no connection stood.
+            self.link_input(now, LinkInput::Closing);
+        }
         for event in self.others_typing.clear() {
             self.publish_typing(event);
         }
