@@ -6,7 +6,6 @@
 // Standard output is JSON lines: {"observed": …} for each callback, {"cue": …} where the agent has to act, and at the
 // end {"summary": …}. Any failure is a message on standard error and a status other than 0.
 
-import { createHash } from "node:crypto";
 import { File as BufferFile } from "node:buffer";
 import { WebSocket } from "ws";
 
@@ -121,8 +120,6 @@ async function wholeTranscript(session) {
   return { items, pages };
 }
 
-const sha256 = (bytes) => createHash("sha256").update(bytes).digest("hex");
-
 async function conversation() {
   // The client caches its HTTP client by region: the endpoint has to be set before the first session.
   connect.ChatSession.setGlobalConfig({
@@ -178,7 +175,7 @@ async function conversation() {
   const receipt = JSON.stringify({ messageId: greeting.Id });
   await session.sendEvent({ contentType: eventType("message.delivered"), content: receipt });
   await session.sendEvent({ contentType: eventType("message.read"), content: receipt });
-  cue("receipts", { messageId: sent.Id });
+  cue("receipts", { text });
   const about = (id) => (entry) => entry.data?.MessageMetadata?.MessageId === id;
   const delivered = await seen(
     "the delivered receipt",
@@ -235,7 +232,7 @@ async function conversation() {
       pages,
       pageSize: PAGE,
       upload: { ...upload.Attachments[0], url: typeof ownUrl, identical: Buffer.compare(ownBytes, Buffer.from(bytes)) === 0 },
-      download: { ...file.Attachments[0], length: fileBytes.length, sha256: sha256(fileBytes) },
+      download: { ...file.Attachments[0], length: fileBytes.length, hex: fileBytes.toString("hex") },
       refusal,
       counts: observed.reduce((all, { callback }) => ({ ...all, [callback]: (all[callback] ?? 0) + 1 }), {}),
       endedItems: observed.filter(message((i) => i.ContentType === eventType("chat.ended"))).length,

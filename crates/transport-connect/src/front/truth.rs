@@ -482,6 +482,11 @@ impl Truth {
     /// The flight is over: the item that it became.
     pub(super) fn land(&mut self, token: &str, sighting: Option<Sighting>) -> Option<Key> {
         let mut sighting = sighting.unwrap_or_else(|| Sighting::new(self.contact_id.as_str().into()));
+        // An answer may tell the transport's id of the file and nothing else; clients know the front's.
+        if let Some(front) = self.flight.as_ref().and_then(|flight| flight.file.clone()) {
+            let files = sighting.aliases.iter().filter(|alias| alias.kind == AliasKind::Attachment);
+            self.files.extend(files.map(|alias| (alias.value.to_string(), front.clone())));
+        }
         let told_id = sighting.aliases.least(AliasKind::Message).is_some();
         let known = sighting.aliases.iter().any(|alias| self.by_alias.contains_key(alias));
         let claimed = self.flight.as_ref().and_then(|flight| flight.claimed);

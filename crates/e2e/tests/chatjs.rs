@@ -1,0 +1,240 @@
+//! Owns the check with Amazon Connect's own chat client: unmodified, in Node, it holds a whole conversation with the front
+//! over loopback sockets. This test is the agent; `chatjs/conversation.mjs` is the customer.
+
+#![allow(clippy::unwrap_used, reason = "tests, helpers included")]
+
+mod support;
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Stdio,
+};
+
+use chat_core::{
+    AttachmentStatus, Command, ConnectRequest, FileAck, FileCommand, Intent, ReceiptKind, Role,
+    Transport as _,
+};
+use futures::TryStreamExt as _;
+use serde_json::Value;
+use support::{House, within};
+use tokio::{
+    io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader},
+    process,
+};
+
+const NAME: &str = "of Amazon Connect's chat client";
+
+const FILES: [&str; 3] = ["package.json", "package-lock.json", "conversation.mjs"];
+
+/// The folder with the installed client, or why it cannot be installed.
+async fn installed() -> Result<PathBuf, String> {
+    let version = output("node", &["--version"], Path::new(".")).await?;
+    let major = version.trim_start_matches('v').split('.').next().and_then(|major| major.parse::<u32>().ok());
+    if major.is_none_or(|major| major < 18) {
+        return Err(format!("Node 18 or later is needed, this is {}", version.trim()));
+    }
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("chatjs");
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("chatjs");
+    fs::create_dir_all(&folder).map_err(|error| error.to_string())?;
+    for file in FILES {
+        fs::copy(source.join(file), folder.join(file)).map_err(|error| format!("{file}: {error}"))?;
+    }
+    // Written after the installation: a copy of what was installed.
+    let stamp = folder.join("node_modules/.installed");
+    let wanted = fs::read(folder.join("package-lock.json")).map_err(|error| error.to_string())?;
+    if fs::read(&stamp).ok().as_ref() != Some(&wanted) {
+        output("npm", &["ci", "--ignore-scripts", "--no-audit", "--no-fund"], &folder).await?;
+        fs::write(&stamp, wanted).map_err(|error| error.to_string())?;
+    }
+    Ok(folder)
+}
+
+async fn output(program: &str, arguments: &[&str], folder: &Path) -> Result<String, String> {
+    let output = process::Command::new(program)
+        .args(arguments)
+        .current_dir(folder)
+        .stdin(Stdio::null())
+        .kill_on_drop(true)
+        .output()
+        .await
+        .map_err(|error| format!("{program}: {error}"))?;
+    if output.status.success() {
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    } else {
+        Err(format!("{program} {}: {}", arguments.join(" "), String::from_utf8_lossy(&output.stderr)))
+    }
+}
+
+/// What the customer's file is made of; the driver makes it in the same way.
+fn picture() -> Vec<u8> {
+    (0..70_001_u32).map(|index| u8::try_from(index * 31 % 251).expect("less than 251")).collect()
+}
+
+/// Every byte value, twice.
+fn agents_file() -> Vec<u8> {
+    (0..=u8::MAX).chain(0..=u8::MAX).collect()
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_vendors_own_client_holds_a_conversation() {
+    let folder = match installed().await {
+        Ok(folder) => folder,
+        Err(reason) => return e2e::skip(NAME, &reason),
+    };
+    let house = House::open().await;
+    let mut client = process::Command::new("node")
+        .arg("conversation.mjs")
+        .args([house.base_url.clone(), format!("{}/startChatContact", house.base_url)])
+        .current_dir(folder)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .expect("node runs: it told its version");
+    let mut lines = BufReader::new(client.stdout.take().expect("piped")).lines();
+    let mut complaints = client.stderr.take().expect("piped");
+
+    let mut summary = None;
+    let mut said = Vec::new();
+    while let Some(line) =
+        within("the client's next line", lines.next_line()).await.expect("a pipe is readable")
+    {
+        let told: Value =
+            serde_json::from_str(&line).unwrap_or_else(|_| panic!("not a line of ours: {line}"));
+        match told["cue"].as_str() {
+            Some("connected") => {
+                house.agent().await.say("Hello, this is Maria").unwrap();
+            }
+            Some("typing") => {
+                let agent = house.agent().await;
+                let truth = agent.truth();
+                assert!(truth.typing.iter().any(|typing| typing.on), "the centre saw the customer type");
+                agent.types(true).unwrap();
+            }
+            Some("receipts") => receipts(&house, told["text"].as_str().unwrap()).await,
+            Some("attachment") => {
+                check_upload(&house).await;
+                let agent = house.agent().await;
+                agent.send_file("all bytes.pdf", "application/pdf", agents_file()).unwrap();
+            }
+            Some(other) => panic!("a cue that nobody knows: {other}"),
+            None => {}
+        }
+        match told.get("summary") {
+            Some(told) => summary = Some(told.clone()),
+            None => said.push(line),
+        }
+    }
+    let mut complaint = String::new();
+    complaints.read_to_string(&mut complaint).await.unwrap();
+    let status = within("the client's end", client.wait()).await.unwrap();
+    assert!(status.success(), "{status}\n{complaint}\n{}", said.join("\n"));
+    check(&house, &summary.expect("a client that ends well has told a summary")).await;
+}
+
+/// The customer's receipts have arrived; the agent's go out.
+async fn receipts(house: &House, text: &str) {
+    let agent = house.agent().await;
+    let truth = agent.truth();
+    let greeting = truth.items.iter().find(|item| item.text() == Some("Hello, this is Maria")).unwrap();
+    for kind in [ReceiptKind::Delivered, ReceiptKind::Read] {
+        assert!(
+            truth.receipts.iter().any(|receipt| receipt.message == greeting.id && receipt.kind == kind),
+            "{kind:?}: {:?}",
+            truth.receipts
+        );
+    }
+    let message = truth.items.iter().find(|item| item.own && item.text() == Some(text)).unwrap();
+    agent.gets(&message.id).unwrap();
+    agent.reads(&message.id).unwrap();
+}
+
+/// The file is not only with the front: the centre has it, byte for byte.
+async fn check_upload(house: &House) {
+    let agent = house.agent().await;
+    let (id, status) = agent.truth().files.first().cloned().expect("the centre has the file");
+    assert_eq!(status, AttachmentStatus::Approved);
+    let other_tab = ConnectRequest::new(Intent::Join(agent.credentials()));
+    let other_tab = house.centre.transport().connect(other_tab).await.unwrap();
+    let download = Command::File(FileCommand::Download { id });
+    let chat_core::Ack::File(FileAck::Download(file)) = other_tab.handle.submit(download).await.unwrap()
+    else {
+        panic!("a download is answered with the file");
+    };
+    let bytes: Vec<bytes::Bytes> = file.bytes.try_collect().await.unwrap();
+    assert_eq!(bytes.concat(), picture());
+}
+
+async fn check(house: &House, told: &Value) {
+    let agent = house.agent().await;
+    let truth = agent.truth();
+    assert!(truth.ended.is_some(), "the centre's chat is over");
+    assert_eq!(house.front.open_contacts(), 0);
+    assert_eq!(truth.customer.name.as_deref(), Some("Jane"));
+    assert_eq!(
+        truth.request.user_data.0.get("customerName").map(|value| value.to_string()),
+        Some("Jane".into())
+    );
+
+    assert_eq!(told["greeting"], "Hello, this is Maria");
+    assert_eq!(told["joined"], "Maria");
+    assert_eq!(told["typing"], "Maria");
+    let text = told["text"].as_str().unwrap();
+    let own: Vec<&str> = truth.own_texts();
+    assert_eq!(own[0], text);
+    assert_eq!(own.len(), 1 + told["ids"].as_array().unwrap().len(), "each text once: {own:?}");
+
+    for (receipt, time) in [("delivered", "DeliveredTimestamp"), ("read", "ReadTimestamp")] {
+        assert_eq!(told[receipt]["MessageId"], told["sentId"]);
+        let receipt = &told[receipt]["Receipts"][0];
+        assert!(receipt[time].is_string(), "{receipt}");
+        assert_ne!(receipt["RecipientParticipantId"], told["participantId"]);
+    }
+
+    check_transcript(told);
+
+    assert_eq!(told["upload"]["AttachmentName"], "picture.png");
+    assert_eq!(told["upload"]["ContentType"], "image/png");
+    assert_eq!(told["upload"]["identical"], true);
+    assert_eq!(told["upload"]["url"], "string");
+    assert_eq!(told["download"]["AttachmentName"], "all bytes.pdf");
+    assert_eq!(told["download"]["ContentType"], "application/pdf");
+    assert_eq!(told["download"]["hex"], hex(&agents_file()));
+
+    assert_eq!(told["counts"]["onEnded"], 1);
+    assert_eq!(told["endedItems"], 1);
+    assert_eq!(told["counts"].get("onConnectionLost"), None);
+    assert_eq!(told["counts"].get("onConnectionBroken"), None);
+    assert_eq!(told["counts"].get("onDeepHeartbeatFailure"), None);
+    assert_eq!(told["refusal"], "Failed to call sendMessage, No active connection");
+    assert!(truth.present.iter().all(|who| who.role != Role::Customer));
+}
+
+/// Paging backwards gives everything once, in order.
+fn check_transcript(told: &Value) {
+    assert_eq!(told["inOrder"], true);
+    let items = told["transcript"].as_array().unwrap();
+    let ids: Vec<&str> = items.iter().map(|item| item["Id"].as_str().unwrap()).collect();
+    let mut distinct = ids.clone();
+    distinct.sort_unstable();
+    distinct.dedup();
+    assert_eq!(distinct.len(), ids.len(), "no item twice: {ids:?}");
+    let sent: Vec<&str> = told["ids"].as_array().unwrap().iter().map(|id| id.as_str().unwrap()).collect();
+    assert!(ids.ends_with(&sent), "the newest are the last that were sent");
+    for known in [&told["greetingId"], &told["sentId"]] {
+        assert!(ids.contains(&known.as_str().unwrap()));
+    }
+    let pages = told["pages"].as_u64().unwrap();
+    let page_size = told["pageSize"].as_u64().unwrap();
+    assert_eq!(pages, (ids.len() as u64).div_ceil(page_size), "full pages but for the last");
+    assert!(
+        items.iter().all(|item| item["ContentType"] != "application/vnd.amazonaws.connect.event.typing"),
+        "typing is in no transcript"
+    );
+}
