@@ -153,6 +153,7 @@ impl State {
             }
         }
         self.release_echoes(now);
+        self.submit_leave();
     }
 
     fn resolve(&mut self, token: &ClientToken, result: Result<Sent>) {

@@ -713,7 +713,14 @@ impl State {
         self.submit_leave();
     }
 
-    fn submit_leave(&mut self) {
+    /// Submits the leave that waits, once the connection stands and what was accepted has been sent.
+    pub(super) fn submit_leave(&mut self) {
+        if self.outbox.is_empty() {
+            self.force_leave();
+        }
+    }
+
+    fn force_leave(&mut self) {
         let Some(live) = &self.live else { return };
         if let Some(leaving) = &mut self.leaving
             && let Some(done) = leaving.waiting.take()
@@ -854,6 +861,14 @@ impl State {
 
     /// The vendor's own end did not come, or the leave could not even be sent.
     fn leave_overdue(&mut self, now: Instant) {
+        if self.live.is_some()
+            && let Some(leaving) = &mut self.leaving
+            && leaving.waiting.is_some()
+        {
+            // What is still queued has had its time.
+            leaving.deadline = now + self.settings.end_timeout;
+            return self.force_leave();
+        }
         let Some(leaving) = self.leaving.take() else { return };
         match leaving.waiting {
             Some(done) => {
