@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use chat_core::{
     Ack, Capability, Command, ConnectRequest, Connection, Direction, EventStream, HistoryFrom,
-    HistoryRequest, Intent, SavedSession, SessionUpdate, TransportEvent,
+    HistoryRequest, Intent, PollScope, SavedSession, SessionUpdate, TransportEvent,
 };
 use futures::StreamExt;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
@@ -33,6 +33,7 @@ pub(super) async fn drive(front: Arc<Shared>, contact: Arc<Contact>, first: Conn
             biased;
             () = contact.over() => Next::Over,
             next = listen(&front, &contact, &mut events, &mut saved) => next,
+            () = poll(&front, &contact) => Next::Over,
             () = unopened(&contact, opens) => { give_up(&front, &contact).await; Next::Over }
             () = sleep_until(ends) => { give_up(&front, &contact).await; Next::Over }
         };
@@ -53,6 +54,19 @@ pub(super) async fn drive(front: Arc<Shared>, contact: Arc<Contact>, first: Conn
         fill_gap(&front, &contact).await;
     }
     front.finish(&contact);
+}
+
+/// Asks again and again, where the vendor only answers. What it brings comes as events.
+async fn poll(front: &Shared, contact: &Contact) {
+    let interval = contact.capabilities.poll_interval.filter(|_| contact.capabilities.can(Capability::Poll));
+    let Some(interval) = interval else { return std::future::pending().await };
+    loop {
+        let command = Command::Poll(PollScope::New);
+        if let Err(error) = contact.submit(command, front.config.backend_within).await {
+            debug!(%error, "poll failed");
+        }
+        sleep(interval).await;
+    }
 }
 
 /// The customer never came (§1).
@@ -81,6 +95,7 @@ async fn listen(
         match event {
             TransportEvent::Message(sighting) => {
                 contact.truth().sight(*sighting);
+                contact.sighted();
                 if contact.truth().ended {
                     return Next::Over;
                 }
@@ -90,7 +105,7 @@ async fn listen(
             TransportEvent::Session(update) => match *update {
                 SessionUpdate::Saved(new) => *saved = new,
                 SessionUpdate::OwnId(id) => contact.truth().own_id(id),
-                SessionUpdate::Segment { id, .. } => contact.truth().segment(id.as_str()),
+                SessionUpdate::Segment { id, started_at } => contact.truth().segment(id.as_str(), started_at),
                 _ => {}
             },
             TransportEvent::Gap(_) => fill_gap(front, contact).await,
@@ -150,7 +165,7 @@ async fn fill_gap(front: &Shared, contact: &Contact) {
         };
         let mut truth = contact.truth();
         for sighting in page.items {
-            if truth.is_present(&sighting) {
+            if truth.past_contact(&sighting).is_none() {
                 truth.sight(sighting);
             }
         }

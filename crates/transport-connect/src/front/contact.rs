@@ -7,10 +7,11 @@ use std::{
 };
 
 use chat_core::{Ack, Capabilities, Command, ConnectionHandle, Cursor, Error, ErrorKind};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use super::{
     mailbox::Mailbox,
+    paging::Key,
     truth::{Person, Truth},
 };
 
@@ -41,6 +42,7 @@ pub(super) struct Contact {
     truth: Mutex<Truth>,
     link: watch::Sender<Option<Arc<dyn ConnectionHandle>>>,
     over: watch::Sender<bool>,
+    sighted: Notify,
     sends: Mutex<Sends>,
     past: Mutex<Vec<Cursor>>,
 }
@@ -68,6 +70,7 @@ impl Contact {
             truth: Mutex::new(truth),
             link: watch::Sender::new(Some(handle)),
             over: watch::Sender::new(false),
+            sighted: Notify::new(),
             sends: Mutex::default(),
             past: Mutex::default(),
         }
@@ -125,6 +128,22 @@ impl Contact {
             Some(handle) => handle.submit(command).await,
             None => Err(Error::new(ErrorKind::Network, "the backend is away")),
         }
+    }
+
+    /// Resolves once the message on its way has been sighted.
+    pub(super) async fn echo(&self) -> Key {
+        loop {
+            let sighted = self.sighted.notified();
+            if let Some(key) = self.truth().claimed() {
+                return key;
+            }
+            sighted.await;
+        }
+    }
+
+    /// The transport has told something.
+    pub(super) fn sighted(&self) {
+        self.sighted.notify_waiters();
     }
 
     // ---- the end ----

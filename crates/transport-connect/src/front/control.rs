@@ -216,6 +216,7 @@ impl Shared {
         let mut truth = Truth::new(
             Arc::clone(&self.config.clock),
             session.scope.clone(),
+            session.started_at,
             contact_id,
             Arc::clone(&customer),
             mode.as_deref() != Some("COMPLETE"),

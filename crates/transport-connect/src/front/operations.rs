@@ -3,8 +3,9 @@
 use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use chat_core::{
-    Ack, Attachment, AttachmentStatus, Capability, ClientToken, Command, Content, Direction, HistoryFrom,
-    HistoryRequest, Outgoing, OutgoingBody, ReceiptKind, ReceiptSignal, Sent, Text, TypingSignal, Upload,
+    Ack, Attachment, AttachmentStatus, Capability, ClientToken, Command, Content, Delivery, Direction,
+    HistoryFrom, HistoryRequest, Outgoing, OutgoingBody, ReceiptKind, ReceiptSignal, Sent, Text,
+    TypingSignal, Upload,
 };
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -36,12 +37,17 @@ use crate::wire::{
 /// What an operation answers.
 pub(super) type Answer = Result<Value, Refusal>;
 
-/// Reads a request's body; an empty one is `{}`.
+/// Reads a request's body, which is an object; an empty one is `{}`.
 pub(super) fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Refusal> {
-    let body = if body.trim_ascii().is_empty() { b"{}".as_slice() } else { body };
-    serde_json::from_slice(body).map_err(|error| {
-        Refusal::validation(format!("Validation exception due to invalid parameter: {error}"))
-    })
+    let invalid = |what: &dyn std::fmt::Display| {
+        Refusal::validation(format!("Validation exception due to invalid parameter: {what}"))
+    };
+    let body = match body.trim_ascii() {
+        b"" => b"{}",
+        object if object.starts_with(b"{") => object,
+        _ => return Err(invalid(&"the request is no object")),
+    };
+    serde_json::from_slice(body).map_err(|error| invalid(&error))
 }
 
 /// A text that must be there and of this many characters at most.
@@ -168,22 +174,29 @@ impl Shared {
         };
         let _lane = contact.lane.lock().await;
         contact.truth().take_off(content, file.map(|(id, _)| id));
-        let command = Command::Send(Outgoing { token: token.into(), attempt: 0, body });
-        let result = contact.submit(command, self.config.backend_within).await;
-        let mut truth = contact.truth();
-        match result {
-            Ok(ack) => {
-                let sighting = match ack {
-                    Ack::Sent(Sent { sighting }) => sighting.map(|sighting| *sighting),
-                    _ => None,
-                };
-                truth.land(token, sighting).ok_or_else(Refusal::denied)
+        let mut attempt = 0;
+        loop {
+            let outgoing = Outgoing { token: token.into(), attempt, body: body.clone() };
+            match contact.submit(Command::Send(outgoing), self.config.backend_within).await {
+                Ok(ack) => {
+                    let sighting = match ack {
+                        Ack::Sent(Sent { sighting }) => sighting.map(|sighting| *sighting),
+                        _ => None,
+                    };
+                    return contact.truth().land(token, sighting).ok_or_else(Refusal::denied);
+                }
+                Err(error) if error.delivery() == Delivery::Unknown && attempt == 0 => {
+                    // The same token may be sent again where the vendor swallows it; elsewhere the echo tells.
+                    if contact.capabilities.can(Capability::IdempotentSend) {
+                        attempt = 1;
+                        continue;
+                    }
+                    let settle = contact.capabilities.settle_within;
+                    let key = timeout(settle, contact.echo()).await.ok();
+                    return contact.truth().crash().or(key).ok_or_else(|| error.into());
+                }
+                Err(error) => return contact.truth().crash().ok_or_else(|| error.into()),
             }
-            // An echo is as good as an answer.
-            Err(error) => match truth.crash() {
-                Some(key) if error.delivery() == chat_core::Delivery::Unknown => Ok(key),
-                _ => Err(error.into()),
-            },
         }
     }
 
@@ -325,8 +338,7 @@ impl Shared {
             Err(error) => return Err(error.into()),
         };
         let mut truth = contact.truth();
-        let old: Vec<_> =
-            page.items.iter().filter(|one| !truth.knows(one) && !truth.is_present(one)).collect();
+        let old: Vec<_> = page.items.iter().filter(|one| !truth.knows(one)).collect();
         let mut items: Vec<_> = old.into_iter().filter_map(|sighting| truth.past(sighting)).collect();
         drop(truth);
         if request.sort_order.unwrap_or(SortOrder::Descending) == SortOrder::Descending {

@@ -40,7 +40,7 @@ fn refused(what: &str) -> Refusal {
 
 fn token(direction: ScanDirection, key: Key) -> String {
     let direction = if direction == ScanDirection::Forward { 'f' } else { 'b' };
-    format!("{direction}.{:x}.{:x}", key.millis, key.sequence)
+    format!("{direction}.{}.{}", key.millis, key.sequence)
 }
 
 fn untoken(text: &str) -> Option<(ScanDirection, Key)> {
@@ -50,8 +50,8 @@ fn untoken(text: &str) -> Option<(ScanDirection, Key)> {
         "b" => ScanDirection::Backward,
         _ => return None,
     };
-    let millis = i64::from_str_radix(parts.next()?, 16).ok()?;
-    let sequence = u64::from_str_radix(parts.next()?, 16).ok()?;
+    let millis = parts.next()?.parse().ok()?;
+    let sequence = parts.next()?.parse().ok()?;
     parts.next().is_none().then_some((direction, Key { millis, sequence }))
 }
 
@@ -192,7 +192,8 @@ mod tests {
                 }
                 let (page, next) = query.page(&shelf.0);
                 prop_assert!(page.len() <= limit as usize);
-                prop_assert!(if ascending { page.is_sorted() } else { page.iter().rev().is_sorted() });
+                let in_order = if ascending { page.is_sorted() } else { page.iter().rev().is_sorted() };
+                prop_assert!(in_order);
                 pages.push(page);
                 match next {
                     Some(next) => ask.next_token = Some(next),

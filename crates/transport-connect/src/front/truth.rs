@@ -93,6 +93,7 @@ pub(super) struct Truth {
     /// Every contact id of the chain.
     pub(super) chain: Vec<String>,
     scope: Scope,
+    started_at: Option<Timestamp>,
     pub(super) customer: Arc<str>,
     own_ids: HashSet<ParticipantId>,
     pub(super) people: HashMap<Arc<str>, Person>,
@@ -125,6 +126,7 @@ impl Truth {
     pub(super) fn new(
         clock: Arc<dyn WallClock>,
         scope: Scope,
+        started_at: Option<Timestamp>,
         contact_id: String,
         customer: Arc<str>,
         pass_chunks: bool,
@@ -136,6 +138,7 @@ impl Truth {
             chain: vec![contact_id.clone()],
             contact_id,
             scope,
+            started_at,
             customer,
             own_ids,
             people: HashMap::new(),
@@ -436,8 +439,13 @@ impl Truth {
         }
     }
 
-    /// A further link of the chain: a transfer (§8.7).
-    pub(super) fn segment(&mut self, id: &str) {
+    /// A further link of the chain: a transfer (§8.7). One that began before this chat is of its past, and none.
+    pub(super) fn segment(&mut self, id: &str, started_at: Option<Timestamp>) {
+        if let (Some(other), Some(own)) = (started_at, self.started_at)
+            && other < own
+        {
+            return;
+        }
         if !id.is_empty() && id != self.contact_id && id.chars().count() <= 256 {
             self.contact_id = id.to_owned();
             if !self.chain.iter().any(|known| known == id) {
@@ -446,9 +454,16 @@ impl Truth {
         }
     }
 
-    /// Whether a sighting is of this chat, not of a past one.
-    pub(super) fn is_present(&self, sighting: &Sighting) -> bool {
-        self.chain.iter().any(|link| link == sighting.segment.as_str())
+    /// The past contact that a sighting is of; `None` if it is of this chat.
+    pub(super) fn past_contact(&self, sighting: &Sighting) -> Option<String> {
+        let segment = sighting.segment.as_str();
+        if !self.chain.iter().any(|link| link == segment) {
+            return Some(segment.to_owned());
+        }
+        // A transport of this very service has one segment for the whole chain; the item says where it is from.
+        let related = sighting.raw.as_deref().and_then(Item::decode).and_then(|item| item.related_contact_id);
+        let before = matches!((sighting.time, self.started_at), (Some(time), Some(start)) if time < start);
+        related.map(Cow::into_owned).or_else(|| before.then(|| segment.to_owned()))
     }
 
     /// Something of the transport without a type: clients must pass unknown types, so it goes to them.
@@ -472,6 +487,11 @@ impl Truth {
 
     pub(super) fn take_off(&mut self, content: Content, file: Option<String>) {
         self.flight = Some(Flight { content, file, claimed: None });
+    }
+
+    /// The own sighting that came while a message was on its way.
+    pub(super) fn claimed(&self) -> Option<Key> {
+        self.flight.as_ref()?.claimed
     }
 
     /// The flight is over without an answer. If its echo has come, it arrived.
@@ -617,6 +637,7 @@ impl Truth {
 
     /// An item of a past session, as the transcript gives it (§11.4).
     pub(super) fn past(&mut self, sighting: &Sighting) -> Option<Item<'static>> {
+        let related = self.past_contact(sighting)?;
         let own = self.is_own(sighting);
         let draft = self.draft(sighting.content.as_ref()?);
         let sender = self.sender(sighting.from.as_ref(), own, false);
@@ -624,7 +645,7 @@ impl Truth {
         let id = sighting.aliases.message_id().map(|id| id.as_str().to_owned());
         let mut item = self.item(draft, sender, millis, id);
         item.contact_id = None;
-        item.related_contact_id = Some(Cow::Owned(sighting.segment.as_str().to_owned()));
+        item.related_contact_id = Some(Cow::Owned(related));
         Some(with_receipts(item, std::iter::empty()))
     }
 

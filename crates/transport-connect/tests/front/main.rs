@@ -1,0 +1,9 @@
+//! The front as unmodified clients meet it: plain HTTP and WebSocket, over the simulated centre, on virtual time.
+
+#![cfg(feature = "front")]
+#![allow(clippy::unwrap_used, unreachable_pub, missing_docs, reason = "helpers of tests")]
+
+mod chat;
+mod faults;
+mod rig;
+mod rules;
