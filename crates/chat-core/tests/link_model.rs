@@ -137,7 +137,8 @@ impl Model {
         self.backfilling = true;
         self.again = false;
         self.retry_backfill = false;
-        self.say(format!("backfill {}", self.standing.unwrap()));
+        let standing = self.standing.expect("backfills run over a standing connection");
+        self.say(format!("backfill {standing}"));
     }
 
     fn backfill_over(&mut self) {
@@ -271,7 +272,7 @@ impl ReferenceStateMachine for Model {
         match *step {
             Step::Open if m.phase == Phase::Idle => m.reconnect(),
             Step::Connected => {
-                let attempt = m.attempt.take().unwrap();
+                let attempt = m.attempt.take().expect("a precondition of this step");
                 let old = m.standing.replace(attempt);
                 m.newest_standing = attempt;
                 m.started = true;
@@ -388,12 +389,8 @@ impl ReferenceStateMachine for Model {
             }
             Step::Reconnect(_) if m.closing || m.phase == Phase::Ended => m.say("refused"),
             Step::Reconnect(new) if m.attempt.is_some() => m.credentials_waiting |= new,
-            Step::Reconnect(new) if m.standing.is_some() => {
-                if new {
-                    m.renew();
-                }
-            }
-            Step::Reconnect(_) => {
+            Step::Reconnect(true) if m.standing.is_some() => m.renew(),
+            Step::Reconnect(_) if m.standing.is_none() => {
                 m.failures = 0;
                 m.reconnect();
             }
