@@ -112,14 +112,19 @@ async fn a_denied_send_renews_the_credentials_once() {
     let (connection, _socket) = centre.start(&centre.transport()).await;
     centre.plan("/participant/message", Plan::denied());
     let Ack::Sent(sent) = submit(&connection, send("Hello", "t")).await.unwrap() else { panic!() };
-    let aliases: Vec<_> = sent.sighting.unwrap().aliases.iter().map(|alias| alias.value.to_string()).collect();
+    let aliases: Vec<_> =
+        sent.sighting.unwrap().aliases.iter().map(|alias| alias.value.to_string()).collect();
     assert_eq!(aliases.len(), 2, "token and id");
     let calls = centre.calls("/participant/message");
     assert_eq!(calls.len(), 2);
     assert_ne!(calls[0].bearer(), calls[1].bearer());
     assert_eq!(calls[0].json(), calls[1].json(), "the same client token");
     let renewal = &centre.calls("/participant/connection")[1];
-    assert_eq!(renewal.json(), json!({"Type": ["CONNECTION_CREDENTIALS"]}), "no URL is fetched and thrown away");
+    assert_eq!(
+        renewal.json(),
+        json!({"Type": ["CONNECTION_CREDENTIALS"]}),
+        "no URL is fetched and thrown away"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -169,7 +174,8 @@ async fn a_refused_subscription_and_a_refused_socket_can_be_tried_again() {
     centre.habits().acknowledge.store(false, Ordering::Relaxed);
     let (error, ()) = tokio::join!(transport.connect(join()), async {
         let socket = centre.socket().await;
-        let refusal = json!({"topic": "aws/subscribe", "content": {"status": "failure", "topics": ["aws/chat"]}});
+        let refusal =
+            json!({"topic": "aws/subscribe", "content": {"status": "failure", "topics": ["aws/chat"]}});
         socket.text(refusal.to_string()).await;
         socket.gone().await;
     });
@@ -229,6 +235,7 @@ async fn a_session_renews_its_socket_with_overlap_and_without_a_loss() {
     let centre = Centre::open();
     let session = ChatSession::builder(centre.transport()).start(StartRequest::named("Jane")).await.unwrap();
     let first = centre.socket().await;
+    centre.habits().acknowledge.store(false, Ordering::Relaxed);
     let begun = tokio::time::Instant::now();
     let second = centre.socket().await;
     let age = begun.elapsed();
@@ -236,6 +243,8 @@ async fn a_session_renews_its_socket_with_overlap_and_without_a_loss() {
     // Both deliver; nothing shows twice.
     first.item(message("m-1", "Hi")).await;
     second.item(message("m-1", "Hi")).await;
+    let ack = json!({"topic": "aws/subscribe", "content": {"status": "success", "topics": ["aws/chat"]}});
+    second.text(ack.to_string()).await;
     first.gone().await;
     tokio::time::sleep(seconds(5)).await;
     assert_eq!(session.export_text().matches("Hi").count(), 1);

@@ -1,5 +1,6 @@
 //! Owns a scripted service in memory: start-chat endpoint, Participant Service, gateway and store, with answers to order.
 #![allow(dead_code, reason = "each test file uses its part")]
+#![allow(clippy::unwrap_used, reason = "tests")]
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -34,69 +35,73 @@ use tokio_tungstenite::{
 };
 use transport_connect::{ConnectBuilder, ConnectTransport, StartChat};
 
-pub const PARTICIPANT: &str = "participant.connect.us-west-2.amazonaws.com";
-pub const GATEWAY: &str = "g1.transport.connect.us-west-2.amazonaws.com";
-pub const STORE: &str = "bucket.s3.us-west-2.amazonaws.com";
-pub const SHOP: &str = "shop.example";
-pub const CONTACT: &str = "6513270e-269e-4d37-a2a7-4de452e6b438";
-pub const CUSTOMER: &str = "6f03675a-1600-435a-9999-50d836f675cc";
+pub(crate) const PARTICIPANT: &str = "participant.connect.us-west-2.amazonaws.com";
+pub(crate) const GATEWAY: &str = "g1.transport.connect.us-west-2.amazonaws.com";
+pub(crate) const STORE: &str = "bucket.s3.us-west-2.amazonaws.com";
+pub(crate) const SHOP: &str = "shop.example";
+pub(crate) const CONTACT: &str = "6513270e-269e-4d37-a2a7-4de452e6b438";
+pub(crate) const CUSTOMER: &str = "6f03675a-1600-435a-9999-50d836f675cc";
 /// The `Date` of every answer.
-pub const NOW: &str = "Mon, 04 May 2026 09:00:00 GMT";
+pub(crate) const NOW: &str = "Mon, 04 May 2026 09:00:00 GMT";
 
 /// One request that arrived.
 #[derive(Debug, Clone)]
-pub struct Call {
-    pub method: Method,
-    pub host: String,
-    pub path: String,
-    pub headers: HeaderMap,
-    pub body: Bytes,
+pub(crate) struct Call {
+    pub(crate) method: Method,
+    pub(crate) host: String,
+    pub(crate) path: String,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
 }
 
 impl Call {
-    pub fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or_default()
     }
 
-    pub fn bearer(&self) -> Option<&str> {
+    pub(crate) fn bearer(&self) -> Option<&str> {
         self.headers.get("x-amz-bearer")?.to_str().ok()
     }
 }
 
 /// An answer to order.
 #[derive(Debug, Clone)]
-pub enum Plan {
+pub(crate) enum Plan {
     Answer(u16, Vec<(&'static str, &'static str)>, String),
     /// The request is taken, and never answered.
     Hang,
 }
 
 impl Plan {
-    pub fn json(status: u16, body: Value) -> Self {
+    pub(crate) fn json(status: u16, body: Value) -> Self {
         Self::Answer(status, vec![("content-type", "application/json")], body.to_string())
     }
 
-    pub fn error(status: u16, kind: &'static str) -> Self {
+    pub(crate) fn error(status: u16, kind: &'static str) -> Self {
         Self::Answer(
             status,
-            vec![("content-type", "application/json"), ("x-amzn-errortype", kind), ("x-amzn-requestid", "r-1")],
+            vec![
+                ("content-type", "application/json"),
+                ("x-amzn-errortype", kind),
+                ("x-amzn-requestid", "r-1"),
+            ],
             json!({"Message": "no"}).to_string(),
         )
     }
 
-    pub fn denied() -> Self {
+    pub(crate) fn denied() -> Self {
         Self::error(403, "AccessDeniedException")
     }
 
-    pub fn forbidden_by_gateway() -> Self {
+    pub(crate) fn forbidden_by_gateway() -> Self {
         Self::json(403, json!({"message": "Forbidden"}))
     }
 }
 
 /// The scripted service.
 #[derive(Clone)]
-pub struct Centre {
-    pub network: MemoryNetwork,
+pub(crate) struct Centre {
+    pub(crate) network: MemoryNetwork,
     state: Arc<State>,
 }
 
@@ -112,17 +117,17 @@ struct State {
 }
 
 /// What the gateway does by itself.
-pub struct Habits {
-    pub acknowledge: AtomicBool,
-    pub heartbeats: AtomicBool,
-    pub pings: AtomicBool,
+pub(crate) struct Habits {
+    pub(crate) acknowledge: AtomicBool,
+    pub(crate) heartbeats: AtomicBool,
+    pub(crate) pings: AtomicBool,
 }
 
 /// The server's end of a socket.
-pub struct Socket {
-    pub query: String,
+pub(crate) struct Socket {
+    pub(crate) query: String,
     orders: mpsc::Sender<Order>,
-    pub received: Arc<Mutex<Vec<String>>>,
+    pub(crate) received: Arc<Mutex<Vec<String>>>,
     closed: Arc<Notify>,
 }
 
@@ -132,33 +137,34 @@ enum Order {
 }
 
 impl Socket {
-    pub async fn text(&self, text: impl Into<String>) {
+    pub(crate) async fn text(&self, text: impl Into<String>) {
         self.orders.send(Order::Text(text.into())).await.expect("the socket is open");
     }
 
     /// An item, framed as the gateway does.
-    pub async fn item(&self, item: Value) {
-        let frame = json!({"topic": "aws/chat", "contentType": "application/json", "content": item.to_string()});
+    pub(crate) async fn item(&self, item: Value) {
+        let frame =
+            json!({"topic": "aws/chat", "contentType": "application/json", "content": item.to_string()});
         self.text(frame.to_string()).await;
     }
 
     /// Closes with this code, or drops the connection without a close frame.
-    pub async fn close(&self, code: Option<u16>) {
+    pub(crate) async fn close(&self, code: Option<u16>) {
         let _ = self.orders.send(Order::Close(code)).await;
     }
 
     /// Waits until the client is gone.
-    pub async fn gone(&self) {
+    pub(crate) async fn gone(&self) {
         self.closed.notified().await;
     }
 }
 
 impl Centre {
-    pub fn open() -> Self {
+    pub(crate) fn open() -> Self {
         Self::over(MemoryNetwork::new())
     }
 
-    pub fn over(network: MemoryNetwork) -> Self {
+    pub(crate) fn over(network: MemoryNetwork) -> Self {
         let (sockets, opened) = mpsc::channel(16);
         let state = Arc::new(State {
             calls: Mutex::default(),
@@ -197,41 +203,41 @@ impl Centre {
         centre
     }
 
-    pub fn net(&self) -> Net {
+    pub(crate) fn net(&self) -> Net {
         Net::in_memory(&self.network, &NetConfig::default()).unwrap()
     }
 
-    pub fn builder(&self) -> ConnectBuilder {
+    pub(crate) fn builder(&self) -> ConnectBuilder {
         ConnectTransport::builder()
             .region("us-west-2")
             .start_chat(StartChat::new(format!("https://{SHOP}/start")).with_header("x-api-key", "shop-key"))
             .net(self.net())
     }
 
-    pub fn transport(&self) -> ConnectTransport {
+    pub(crate) fn transport(&self) -> ConnectTransport {
         self.builder().build().unwrap()
     }
 
-    pub fn habits(&self) -> &Habits {
+    pub(crate) fn habits(&self) -> &Habits {
         &self.state.habits
     }
 
     /// Answers the next request for `path` like this; further plans queue.
-    pub fn plan(&self, path: &str, plan: Plan) {
+    pub(crate) fn plan(&self, path: &str, plan: Plan) {
         self.state.plans.lock().unwrap().entry(path.to_owned()).or_default().push_back(plan);
     }
 
     /// Answers all requests for `path` like this.
-    pub fn always(&self, path: &str, plan: Plan) {
+    pub(crate) fn always(&self, path: &str, plan: Plan) {
         self.state.always.lock().unwrap().insert(path.to_owned(), plan);
     }
 
-    pub fn calls(&self, path: &str) -> Vec<Call> {
+    pub(crate) fn calls(&self, path: &str) -> Vec<Call> {
         self.state.calls.lock().unwrap().iter().filter(|call| call.path == path).cloned().collect()
     }
 
     /// Waits until `path` was called this often.
-    pub async fn called(&self, path: &str, times: usize) {
+    pub(crate) async fn called(&self, path: &str, times: usize) {
         loop {
             let called = self.state.called.notified();
             if self.calls(path).len() >= times {
@@ -242,54 +248,54 @@ impl Centre {
     }
 
     /// The next socket that was opened.
-    pub async fn socket(&self) -> Socket {
+    pub(crate) async fn socket(&self) -> Socket {
         self.state.opened.lock().await.recv().await.expect("the centre is open")
     }
 
     /// A chat that stands, with the server's end of its socket.
-    pub async fn start(&self, transport: &ConnectTransport) -> (Connection, Socket) {
+    pub(crate) async fn start(&self, transport: &ConnectTransport) -> (Connection, Socket) {
         let connection = transport.connect(start()).await.unwrap();
         (connection, self.socket().await)
     }
 }
 
-pub fn start() -> ConnectRequest {
+pub(crate) fn start() -> ConnectRequest {
     let mut request = StartRequest::named("Jane");
     request.key = Some(ClientToken::from("start-1"));
     ConnectRequest::new(Intent::Start(Box::new(request)))
 }
 
-pub fn saved() -> SavedSession {
+pub(crate) fn saved() -> SavedSession {
     serde_json::from_value(json!({"transport": "connect", "data": {
         "contactId": CONTACT, "participantId": CUSTOMER, "participantToken": "PT", "initialContactId": CONTACT}}))
     .unwrap()
 }
 
-pub fn join() -> ConnectRequest {
+pub(crate) fn join() -> ConnectRequest {
     ConnectRequest::new(Intent::Join(saved()))
 }
 
-pub fn resume() -> ConnectRequest {
+pub(crate) fn resume() -> ConnectRequest {
     ConnectRequest::new(Intent::Resume(saved()))
 }
 
-pub fn send(text: &str, token: &str) -> Command {
+pub(crate) fn send(text: &str, token: &str) -> Command {
     Command::Send(Outgoing { token: token.into(), attempt: 0, body: OutgoingBody::Text(Text::plain(text)) })
 }
 
-pub fn message(id: &str, text: &str) -> Value {
+pub(crate) fn message(id: &str, text: &str) -> Value {
     json!({"AbsoluteTime": "2026-05-04T09:00:05.120Z", "Content": text, "ContentType": "text/plain", "Id": id,
         "Type": "MESSAGE", "ParticipantId": "agent", "DisplayName": "Sam", "ParticipantRole": "AGENT",
         "InitialContactId": CONTACT, "ContactId": CONTACT})
 }
 
-pub fn event(id: &str, kind: &str) -> Value {
+pub(crate) fn event(id: &str, kind: &str) -> Value {
     json!({"AbsoluteTime": "2026-05-04T09:30:00.000Z", "Id": id, "Type": "EVENT", "InitialContactId": CONTACT,
         "ContentType": format!("application/vnd.amazonaws.connect.event.{kind}")})
 }
 
 /// The next event that is no sign of life.
-pub async fn next(connection: &mut Connection) -> Option<TransportEvent> {
+pub(crate) async fn next(connection: &mut Connection) -> Option<TransportEvent> {
     loop {
         match connection.events.next().await? {
             TransportEvent::Alive => {}
@@ -301,7 +307,7 @@ pub async fn next(connection: &mut Connection) -> Option<TransportEvent> {
 }
 
 /// The text of the next message.
-pub async fn next_text(connection: &mut Connection) -> String {
+pub(crate) async fn next_text(connection: &mut Connection) -> String {
     match next(connection).await {
         Some(TransportEvent::Message(sighting)) => match sighting.content {
             Some(chat_core::Content::Text(text)) => (*text.body).to_owned(),
@@ -311,7 +317,7 @@ pub async fn next_text(connection: &mut Connection) -> String {
     }
 }
 
-pub async fn submit(connection: &Connection, command: Command) -> Result<Ack> {
+pub(crate) async fn submit(connection: &Connection, command: Command) -> Result<Ack> {
     connection.handle.submit(command).await
 }
 
@@ -389,10 +395,12 @@ fn default(state: &State, call: &Call) -> Value {
             json!({"Id": format!("id-{n}"), "AbsoluteTime": "2026-05-04T09:00:05.120Z"})
         }
         "/participant/transcript" => json!({"InitialContactId": CONTACT, "Transcript": [], "NextToken": ""}),
-        "/participant/start-attachment-upload" => json!({"AttachmentId": format!("file-{n}"), "UploadMetadata":
+        "/participant/start-attachment-upload" => {
+            json!({"AttachmentId": format!("file-{n}"), "UploadMetadata":
             {"Url": format!("https://{STORE}/staging/{n}"), "UrlExpiry": "2026-05-04T09:15:00.000Z",
              "HeadersToInclude": {"Content-Type": call.json()["ContentType"],
-                "Content-Length": call.json()["AttachmentSizeInBytes"].to_string(), "x-amz-acl": "private"}}}),
+                "Content-Length": call.json()["AttachmentSizeInBytes"].to_string(), "x-amz-acl": "private"}}})
+        }
         "/participant/attachment" => json!({"Url": format!("https://{STORE}/files/1"),
             "UrlExpiry": "2026-05-04T09:05:00.000Z", "AttachmentSizeInBytes": 5}),
         _ => json!({}),
@@ -447,6 +455,6 @@ async fn serve<S>(
     }
 }
 
-pub const fn seconds(seconds: u64) -> Duration {
+pub(crate) const fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
