@@ -4,6 +4,8 @@
 #![allow(clippy::unwrap_used, unreachable_pub, missing_docs, reason = "helpers of tests")]
 
 mod chat;
+#[cfg(feature = "client")]
+mod closure;
 mod faults;
 mod rig;
 mod rules;
