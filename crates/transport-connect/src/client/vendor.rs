@@ -4,12 +4,10 @@
 use chat_core::{Error, ErrorKind, Result, Secret, VendorCommand};
 use serde_json::{Value, json};
 
-/// `DescribeView`.
-pub(crate) const DESCRIBE_VIEW: &str = "describe_view";
-/// `GetAuthenticationUrl`.
-pub(crate) const AUTHENTICATION_URL: &str = "authentication_url";
-/// `CancelParticipantAuthentication`.
-pub(crate) const CANCEL_AUTHENTICATION: &str = "cancel_authentication";
+pub(crate) use crate::wire::participant::{
+    AUTHENTICATION_URL_COMMAND as AUTHENTICATION_URL, CANCEL_AUTHENTICATION_COMMAND as CANCEL_AUTHENTICATION,
+    DESCRIBE_VIEW_COMMAND as DESCRIBE_VIEW,
+};
 /// `CreateParticipantConnection` with `ConnectParticipant` alone.
 pub(crate) const ACKNOWLEDGE: &str = "acknowledge_connection";
 

@@ -42,6 +42,8 @@ pub struct FrontConfig {
     pub socket_life: Duration,
     /// Longest wait for a client to take a frame.
     pub write_within: Duration,
+    /// How long a connection may take to send the head of a request, the pause before it included. `None` for ever.
+    pub header_within: Option<Duration>,
     /// Request quotas; `None` for none. See [`published_quotas`].
     pub quotas: Option<BTreeMap<Operation, Quota>>,
     /// Rules for files (§10.3).
@@ -115,6 +117,7 @@ impl FrontConfig {
             socket_idle: minutes(10),
             socket_life: minutes(120),
             write_within: Duration::from_secs(30),
+            header_within: Some(Duration::from_secs(60)),
             quotas: None,
             attachments: AttachmentRules::default(),
             start_position_included: false,

@@ -123,7 +123,11 @@ impl Contact {
     pub(super) async fn submit(&self, command: Command, within: Duration) -> Result<Ack, Error> {
         let mut link = self.link.subscribe();
         let waited = async { link.wait_for(Option::is_some).await.ok().and_then(|handle| handle.clone()) };
-        let handle = tokio::time::timeout(within, waited).await.ok().flatten();
+        let handle = tokio::select! {
+            biased;
+            () = self.over() => return Err(Error::new(ErrorKind::SessionEnded, "")),
+            handle = tokio::time::timeout(within, waited) => handle.ok().flatten(),
+        };
         match handle {
             Some(handle) => handle.submit(command).await,
             None => Err(Error::new(ErrorKind::Network, "the backend is away")),
@@ -150,6 +154,10 @@ impl Contact {
 
     pub(super) fn set_over(&self) {
         self.over.send_replace(true);
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        *self.over.borrow()
     }
 
     /// Resolves once the contact is over.

@@ -18,6 +18,7 @@
 //! protocol notes.
 
 mod answer;
+mod attachments;
 mod backend;
 mod config;
 mod contact;
@@ -45,7 +46,7 @@ use std::{
 
 use chat_core::Transport;
 use hyper::{server::conn::http1, service::service_fn};
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioIo, TokioTimer};
 use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -135,12 +136,14 @@ impl ConnectFront {
     ) -> impl Future<Output = ()> + Send + 'static {
         let shared = Arc::clone(&self.shared);
         let stopped = self.tasks.stopped();
+        let header_within = self.shared.config.header_within;
         async move {
             let service = service_fn(move |request| route::handle(Arc::clone(&shared), request));
             let connection = http1::Builder::new()
                 // hyper's own date follows the machine's clock, not ours.
                 .auto_date_header(false)
-                .header_read_timeout(None)
+                .timer(TokioTimer::new())
+                .header_read_timeout(header_within)
                 .max_buf_size(64 * 1024)
                 .serve_connection(TokioIo::new(io), service)
                 .with_upgrades();
@@ -335,12 +338,12 @@ impl Shared {
             truth.end();
             truth.people.keys().cloned().collect()
         };
+        contact.set_over();
+        contact.set_link(None);
         for participant in participants {
             self.tokens.revoke(&participant);
         }
         self.contacts().remove(&contact.id);
         self.store.forget(&contact.id);
-        contact.set_link(None);
-        contact.set_over();
     }
 }

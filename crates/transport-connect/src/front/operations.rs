@@ -1,11 +1,11 @@
 //! Owns the eleven operations of the Participant Service. Source: §3, §11, §12.
 
-use std::{borrow::Cow, sync::Arc, time::Duration};
+use std::{borrow::Cow, sync::Arc};
 
 use chat_core::{
-    Ack, Attachment, AttachmentStatus, Capability, ClientToken, Command, Content, Delivery, Direction,
-    HistoryFrom, HistoryRequest, Outgoing, OutgoingBody, ReceiptKind, ReceiptSignal, Sent, Text,
-    TypingSignal, Upload,
+    Ack, Capability, ClientToken, Command, Content, Delivery, Direction, HistoryFrom, HistoryRequest,
+    Outgoing, OutgoingBody, ReceiptKind, ReceiptSignal, Sent, Text, TransportId, TypingSignal, Upload,
+    VendorCommand,
 };
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -17,20 +17,18 @@ use super::{
     backend::END_WITHIN,
     contact::Contact,
     convert,
-    files::Announced,
     paging::PageQuery,
     tokens::{Caller, Kind},
-    truth::CUSTOM_BOT,
 };
 use crate::wire::{
     ContentType, Item,
     errors::ErrorType,
     item::ReceiptContent,
     participant::{
-        CancelParticipantAuthenticationRequest, CompleteAttachmentUploadRequest, ConnectionType,
-        CreateParticipantConnectionRequest, GetAttachmentRequest, GetAuthenticationUrlRequest,
-        GetTranscriptRequest, ScanDirection, SendEventRequest, SendMessageRequest, SortOrder,
-        StartAttachmentUploadRequest,
+        AUTHENTICATION_URL_COMMAND, CANCEL_AUTHENTICATION_COMMAND, CancelParticipantAuthenticationRequest,
+        ConnectionType, CreateParticipantConnectionRequest, DESCRIBE_VIEW_COMMAND,
+        GetAuthenticationUrlRequest, GetTranscriptRequest, ScanDirection, SendEventRequest,
+        SendMessageRequest, SortOrder,
     },
 };
 
@@ -132,7 +130,7 @@ impl Shared {
     }
 
     /// Says something once per token, however often it is asked to (§3.2).
-    async fn say(
+    pub(super) async fn say(
         &self,
         caller: &Caller,
         token: &str,
@@ -378,106 +376,17 @@ impl Shared {
         Ok(())
     }
 
-    pub(super) fn start_upload(&self, caller: &Caller, body: &[u8]) -> Answer {
-        let request: StartAttachmentUploadRequest = parse(body)?;
-        let content_type = required("ContentType", request.content_type, 255)?;
-        let name = required("AttachmentName", request.attachment_name, 256)?;
-        required("ClientToken", request.client_token, 500)?;
-        let size = request.attachment_size_in_bytes.and_then(|size| u64::try_from(size).ok());
-        let Some(size) = size.filter(|size| *size > 0) else {
-            return Err(Refusal::validation(
-                "Validation exception due to invalid parameter: AttachmentSizeInBytes",
-            ));
-        };
-        let contact = &caller.contact;
-        if contact.is_customer(&caller.participant) && !contact.capabilities.can(Capability::Upload) {
-            return Err(Refusal::validation("Attachments are not enabled for this instance"));
-        }
-        let rules = &self.config.attachments;
-        let owner = (contact.id.as_str(), &caller.participant);
-        let Announced { id, path, headers } =
-            self.store.announce(rules, owner, (name, content_type, size))?;
-        let headers: serde_json::Map<String, Value> =
-            headers.into_iter().map(|(name, value)| (name, json!(value))).collect();
-        Ok(json!({
-            "AttachmentId": id,
-            "UploadMetadata": {
-                "Url": format!("{}{path}", self.config.base_url),
-                "UrlExpiry": self.config.clock.now().saturating_add(rules.upload_within).to_string(),
-                "HeadersToInclude": headers,
-            },
-        }))
-    }
-
-    pub(super) async fn complete_upload(&self, caller: &Caller, body: &[u8]) -> Answer {
-        let request: CompleteAttachmentUploadRequest = parse(body)?;
-        let token = required("ClientToken", request.client_token, 500)?;
-        let ids = request.attachment_ids.unwrap_or_default();
-        let [id] = ids.as_slice() else {
-            return Err(Refusal::validation("Validation exception due to invalid parameter: AttachmentIds"));
-        };
-        let slot = caller.contact.send_slot(&caller.participant, &token);
-        if slot.lock().await.is_some() {
-            return Ok(json!({}));
-        }
-        let arrived = self.store.complete(id, &caller.participant)?;
-        let mut undo = Undo { front: self, id, success: false };
-        let content = Content::Files(vec![Attachment {
-            id: id.as_str().into(),
-            name: arrived.name.as_str().into(),
-            content_type: arrived.content_type.as_str().into(),
-            size: Some(arrived.bytes.len() as u64),
-            status: AttachmentStatus::Approved,
-        }]);
-        let upload = Upload::from_bytes(arrived.name, arrived.content_type, arrived.bytes);
-        self.say(caller, &token, content, Some((id.clone(), upload))).await?;
-        undo.success = true;
-        Ok(json!({}))
-    }
-
-    pub(super) fn get_attachment(&self, caller: &Caller, body: &[u8]) -> Answer {
-        let request: GetAttachmentRequest = parse(body)?;
-        let id = required("AttachmentId", request.attachment_id, 256)?;
-        let life = match request.url_expiry_in_seconds {
-            None => 300,
-            Some(seconds @ 5..=300) => u64::try_from(seconds).expect("5 to 300"),
-            Some(_) => {
-                return Err(Refusal::validation(
-                    "Validation exception due to invalid parameter: UrlExpiryInSeconds",
-                ));
-            }
-        };
-        let inline = match request.url_content_disposition.as_deref() {
-            None | Some("ATTACHMENT") => false,
-            Some("INLINE") => true,
-            Some(_) => {
-                return Err(Refusal::validation(
-                    "Validation exception due to invalid parameter: UrlContentDisposition",
-                ));
-            }
-        };
-        let shown = {
-            let truth = caller.contact.truth();
-            if truth.people.get(&caller.participant).is_some_and(|person| person.role == CUSTOM_BOT) {
-                return Err(Refusal::denied());
-            }
-            truth.file(&id)
-        };
-        let Some((_, size)) = shown else { return Err(Refusal::validation("Attachment not found")) };
-        let life = Duration::from_secs(life);
-        let (path, stored) = self.store.ticket(&caller.contact, &id, inline, life);
-        Ok(json!({
-            "Url": format!("{}{path}", self.config.base_url),
-            "UrlExpiry": self.config.clock.now().saturating_add(life).to_string(),
-            "AttachmentSizeInBytes": stored.or(size).unwrap_or_default(),
-        }))
-    }
-
-    pub(super) fn describe_view(&self, token: &str) -> Answer {
+    /// From the registry, else from a transport of this very service (§12.3).
+    pub(super) async fn describe_view(&self, caller: &Caller, token: &str) -> Answer {
         let token = percent_encoding::percent_decode_str(token).decode_utf8_lossy();
-        match self.views().get(&*token) {
-            Some(view) => Ok(json!({ "View": view })),
-            None => {
+        if let Some(view) = self.views().get(&*token) {
+            return Ok(json!({ "View": view }));
+        }
+        let data = json!({ "ViewToken": token });
+        match self.vendor(caller, DESCRIBE_VIEW_COMMAND, data).await {
+            Some(Ok(answer)) if answer.get("View").is_some() => Ok(answer),
+            Some(Err(refusal)) if refusal.kind != ErrorType::Validation => Err(refusal),
+            _ => {
                 let mut refusal = Refusal::new(ErrorType::ResourceNotFound, "View not found");
                 refusal.resource = Some((token.into_owned(), "CONTACT_FLOW"));
                 Err(refusal)
@@ -485,26 +394,46 @@ impl Shared {
         }
     }
 
-    pub(super) fn authentication_url(&self, body: &[u8]) -> Answer {
-        let request: GetAuthenticationUrlRequest = parse(body)?;
-        let session = required("SessionId", request.session_id, 36)?;
-        required("RedirectUri", request.redirect_uri, 1024)?;
-        match self.authentications().get(&session) {
-            Some(url) => Ok(json!({ "AuthenticationUrl": url })),
-            None => Err(Refusal::validation("Validation exception due to invalid parameter: SessionId")),
+    /// A power of this service, where the customer's transport has it too.
+    async fn vendor(&self, caller: &Caller, name: &'static str, data: Value) -> Option<Answer> {
+        let contact = &caller.contact;
+        let able = contact.capabilities.can(Capability::Vendor) && contact.is_customer(&caller.participant);
+        if !able || self.transport.id() != TransportId::new("connect") {
+            return None;
         }
+        let command = Command::Vendor(VendorCommand { name, data });
+        Some(match contact.submit(command, self.config.backend_within).await {
+            Ok(Ack::Vendor(answer)) => Ok(answer),
+            Ok(_) => Ok(json!({})),
+            Err(error) => Err(error.into()),
+        })
     }
 
-    pub(super) fn cancel_authentication(&self, caller: &Caller, body: &[u8]) -> Answer {
+    pub(super) async fn authentication_url(&self, caller: &Caller, body: &[u8]) -> Answer {
+        let request: GetAuthenticationUrlRequest = parse(body)?;
+        let session = required("SessionId", request.session_id, 36)?;
+        let redirect = required("RedirectUri", request.redirect_uri, 1024)?;
+        let registered = self.authentications().get(&session).cloned();
+        if let Some(url) = registered {
+            return Ok(json!({ "AuthenticationUrl": url }));
+        }
+        let data = json!({"SessionId": session, "RedirectUri": redirect});
+        let unknown = || Err(Refusal::validation("Validation exception due to invalid parameter: SessionId"));
+        self.vendor(caller, AUTHENTICATION_URL_COMMAND, data).await.unwrap_or_else(unknown)
+    }
+
+    pub(super) async fn cancel_authentication(&self, caller: &Caller, body: &[u8]) -> Answer {
         let request: CancelParticipantAuthenticationRequest = parse(body)?;
         let session = required("SessionId", request.session_id, 36)?;
-        if self.authentications().remove(&session).is_none() {
-            return Err(Refusal::validation("Validation exception due to invalid parameter: SessionId"));
+        if self.authentications().remove(&session).is_some() {
+            let phase = chat_core::AuthenticationPhase::Cancelled;
+            let event = chat_core::SystemEvent::Authentication { phase, session: Some(session.into()) };
+            caller.contact.truth().happened(&event, None, None);
+            return Ok(json!({}));
         }
-        let phase = chat_core::AuthenticationPhase::Cancelled;
-        let event = chat_core::SystemEvent::Authentication { phase, session: Some(session.into()) };
-        caller.contact.truth().happened(&event, None, None);
-        Ok(json!({}))
+        let data = json!({ "SessionId": session });
+        let unknown = || Err(Refusal::validation("Validation exception due to invalid parameter: SessionId"));
+        self.vendor(caller, CANCEL_AUTHENTICATION_COMMAND, data).await.unwrap_or_else(unknown)
     }
 }
 
@@ -512,17 +441,4 @@ impl Shared {
 fn body_has_empty_type(body: &[u8]) -> bool {
     let request = parse::<CreateParticipantConnectionRequest>(body).unwrap_or_default();
     request.r#type.is_some_and(|types| types.is_empty())
-}
-
-/// A completion that did not come to its end may be tried again.
-struct Undo<'a> {
-    front: &'a Shared,
-    id: &'a str,
-    success: bool,
-}
-
-impl Drop for Undo<'_> {
-    fn drop(&mut self) {
-        self.front.store.completed(self.id, self.success);
-    }
 }

@@ -224,10 +224,10 @@ fn participant_operation<'a>(
             Operation::CompleteAttachmentUpload => front.complete_upload(caller, body).await,
             Operation::GetAttachment => front.get_attachment(caller, body),
             Operation::DescribeView => {
-                front.describe_view(call.path.trim_start_matches(participant::VIEWS_PATH))
+                front.describe_view(caller, call.path.trim_start_matches(participant::VIEWS_PATH)).await
             }
-            Operation::GetAuthenticationUrl => front.authentication_url(body),
-            Operation::CancelParticipantAuthentication => front.cancel_authentication(caller, body),
+            Operation::GetAuthenticationUrl => front.authentication_url(caller, body).await,
+            Operation::CancelParticipantAuthentication => front.cancel_authentication(caller, body).await,
             _ => Err(Refusal::of_status(500)),
         }
     }

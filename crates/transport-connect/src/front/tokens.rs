@@ -41,6 +41,15 @@ struct Inner {
     by_participant: HashMap<Arc<str>, VecDeque<Arc<str>>>,
 }
 
+impl Inner {
+    fn good(&self, kind: Kind, token: &str) -> Option<Caller> {
+        let grant = self.grants.get(token)?;
+        let good = grant.kind == kind && grant.expires.is_none_or(|expires| Instant::now() < expires);
+        // A token that was made while its contact ended is none.
+        (good && !grant.caller.contact.is_over()).then(|| grant.caller.clone())
+    }
+}
+
 #[derive(Debug, Default)]
 pub(super) struct Tokens(Mutex<Inner>);
 
@@ -74,16 +83,14 @@ impl Tokens {
 
     /// Whose token this is, if it is one of `kind` and still good.
     pub(super) fn check(&self, kind: Kind, token: &str) -> Option<Caller> {
-        let inner = self.lock();
-        let grant = inner.grants.get(token)?;
-        let good = grant.kind == kind && grant.expires.is_none_or(|expires| Instant::now() < expires);
-        good.then(|| grant.caller.clone())
+        self.lock().good(kind, token)
     }
 
     /// The same, and the token is used up.
     pub(super) fn redeem(&self, kind: Kind, token: &str) -> Option<Caller> {
-        let caller = self.check(kind, token)?;
-        self.lock().grants.remove(token);
+        let mut inner = self.lock();
+        let caller = inner.good(kind, token)?;
+        inner.grants.remove(token);
         Some(caller)
     }
 

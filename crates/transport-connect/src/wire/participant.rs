@@ -31,6 +31,13 @@ pub const AUTHENTICATION_URL_PATH: &str = "/participant/authentication-url";
 /// `POST`.
 pub const CANCEL_AUTHENTICATION_PATH: &str = "/participant/cancel-authentication";
 
+/// Vendor command for `DescribeView`: data `{"ViewToken"}`, answer as the service's.
+pub const DESCRIBE_VIEW_COMMAND: &str = "describe_view";
+/// Vendor command for `GetAuthenticationUrl`: data and answer as the service's.
+pub const AUTHENTICATION_URL_COMMAND: &str = "authentication_url";
+/// Vendor command for `CancelParticipantAuthentication`: data as the service's.
+pub const CANCEL_AUTHENTICATION_COMMAND: &str = "cancel_authentication";
+
 macro_rules! request {
     ($(#[$meta:meta])* pub struct $name:ident { $($(#[$doc:meta])* $field:ident: $ty:ty,)* }) => {
         $(#[$meta])*

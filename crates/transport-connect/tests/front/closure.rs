@@ -54,10 +54,8 @@ async fn a_session_talks_through_the_front() {
     let clock = clock();
     let centre = Centre::builder().clock(clock.clone()).build();
     let hop = hop(Arc::new(centre.transport()), 9001, clock);
-    let session = ChatSession::builder(hop.transport.clone())
-        .start(StartRequest::named("Jane"))
-        .await
-        .unwrap();
+    let session =
+        ChatSession::builder(hop.transport.clone()).start(StartRequest::named("Jane")).await.unwrap();
     let contact = centre.console().wait_for_contact().await;
     let agent = contact.as_agent("Sam");
     let texts = || -> Vec<String> {
@@ -124,13 +122,10 @@ async fn two_hops_are_as_good_as_one() {
     let message = socket.text("Let me see").await;
     client.event("message.read", Some(&message["Id"])).await.ok();
     contact.wait_for(|truth| !truth.receipts.is_empty()).await;
-    let id = contact.truth().items.iter().find(|item| item.text() == Some("My order is late")).unwrap().id.clone();
+    let id =
+        contact.truth().items.iter().find(|item| item.text() == Some("My order is late")).unwrap().id.clone();
     agent.reads(&id).unwrap();
-    let read = socket
-        .until(|item| item["MessageMetadata"]["MessageId"] == sent["Id"])
-        .await
-        .pop()
-        .unwrap();
+    let read = socket.until(|item| item["MessageMetadata"]["MessageId"] == sent["Id"]).await.pop().unwrap();
     assert!(read["MessageMetadata"]["Receipts"][0]["ReadTimestamp"].is_string());
 
     // The backend's network goes away for a while.
@@ -144,10 +139,17 @@ async fn two_hops_are_as_good_as_one() {
         seen.push(socket.item().await);
     }
     let transcript = client.transcript().await;
-    let times: Vec<_> = contact.truth().items.iter().filter_map(|item| Some((item.text()?.to_owned(), item.time.to_string()))).collect();
+    let times: Vec<_> = contact
+        .truth()
+        .items
+        .iter()
+        .filter_map(|item| Some((item.text()?.to_owned(), item.time.to_string())))
+        .collect();
     let told: Vec<_> = transcript
         .iter()
-        .filter_map(|item| Some((item["Content"].as_str()?.to_owned(), item["AbsoluteTime"].as_str()?.to_owned())))
+        .filter_map(|item| {
+            Some((item["Content"].as_str()?.to_owned(), item["AbsoluteTime"].as_str()?.to_owned()))
+        })
         .collect();
     assert_eq!(told, times, "every text once, with the centre's time, in the centre's order");
     client.post("disconnect", json!({})).await.ok();
