@@ -171,7 +171,7 @@ impl ContactConsole {
         self.act(|contact, mint, profile, who| Ok(contact.post(mint, profile, Draft::new(who, content))))
     }
 
-    /// Sends a file. Its attachment id is in [`Truth::files`].
+    /// Sends a file. Its attachment id is in [`Truth::files`](crate::Truth::files).
     ///
     /// # Errors
     /// See [`ContactConsole`].
@@ -398,7 +398,7 @@ impl ContactConsole {
         })
     }
 
-    /// Tells the connections any event, as it is. Terminals come from [`end`](Self::end) and the [`Network`] alone.
+    /// Tells the connections any event, as it is. Terminals come from [`end`](Self::end) and the [`Network`](crate::Network) alone.
     ///
     /// # Errors
     /// `InvalidInput` for a terminal; see [`ContactConsole`].
