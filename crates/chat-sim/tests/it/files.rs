@@ -1,14 +1,17 @@
 //! Upload, download, URL, limits, scan, deletion.
 
-use std::sync::{Arc, Mutex};
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use chat_core::{
     Ack, AliasKind, AttachmentId, AttachmentStatus, ClientToken, Command, Content, Delivery, Download, Error,
-    ErrorKind, FileAck, FileCommand, Outgoing, OutgoingBody, Upload,
+    ErrorKind, FileAck, FileCommand, FileSource, Outgoing, OutgoingBody, Upload,
 };
 use chat_sim::{Centre, CommandKind, Fault, FaultRule, Point, Profile};
-use futures::{StreamExt, TryStreamExt};
+use futures::{StreamExt, TryStreamExt, stream::BoxStream};
 
 use super::{Chat, centre_of, chat, sightings};
 
@@ -47,6 +50,29 @@ async fn an_upload_reports_its_progress_is_posted_once_and_can_be_fetched() {
     assert_eq!(file.size, Some(150_000));
     let bytes: Vec<Bytes> = file.bytes.try_collect().await.unwrap();
     assert_eq!(bytes.concat(), vec![b'x'; 150_000]);
+}
+
+/// Bytes that take a second to come.
+#[derive(Debug)]
+struct Slow;
+
+impl FileSource for Slow {
+    fn open(&self) -> BoxStream<'static, std::io::Result<Bytes>> {
+        Box::pin(futures::stream::once(async {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            Ok(Bytes::from_static(b"slow"))
+        }))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_file_uploaded_twice_at_once_is_posted_once() {
+    let chat = chat(Centre::new()).await;
+    let file = Upload { source: Arc::new(Slow), ..note(4) };
+    let (one, two) = tokio::join!(chat.submit(upload("t", file.clone())), chat.submit(upload("t", file)));
+    one.unwrap();
+    two.unwrap();
+    assert_eq!(chat.agent.truth().files.len(), 1);
 }
 
 #[tokio::test(start_paused = true)]

@@ -130,6 +130,15 @@ async fn leaving_keeps_the_chat_and_ending_ends_it_for_every_tab() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn leaving_is_answered_however_slow_answers_are() {
+    let mut chat =
+        chat(centre_of(Profile::push().tuned(|profile| profile.answer_latency = Duration::from_secs(1))))
+            .await;
+    chat.submit(Command::Leave { end: false }).await.unwrap();
+    assert_eq!(chat.end_reason().await, EndReason::Left);
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_end_comes_last_once_and_through_a_full_channel() {
     let mut chat = chat(centre_of(Profile::push().tuned(|profile| profile.channel_capacity = 1))).await;
     chat.agent.say_many(10).unwrap();

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use chat_core::{Command, EndReason, ErrorKind, PollScope, TransportEvent, TypingSignal};
 use chat_sim::{Centre, Fault, FaultRule, Point, Profile};
-use futures::StreamExt;
+use futures::{FutureExt, StreamExt};
 
 use super::{Chat, centre_of, chat, heard, resume, texts};
 
@@ -34,6 +34,40 @@ async fn a_full_poll_brings_everything_again() {
     chat.heard().await;
     chat.submit(Command::Poll(PollScope::Full)).await.unwrap();
     assert_eq!(chat.texts().await.len(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_poll_is_answered_after_all_that_it_brings_even_if_that_is_disturbed() {
+    for scope in [PollScope::New, PollScope::Full] {
+        let mut chat = chat(centre_of(Profile::polling())).await;
+        chat.agent.say_many(3).unwrap();
+        if scope == PollScope::Full {
+            chat.poll().await.unwrap();
+            chat.heard().await;
+        } else {
+            chat.centre.console().network().reorder(9);
+        }
+        let began = tokio::time::Instant::now();
+        chat.submit(Command::Poll(scope)).await.unwrap();
+        assert_eq!(began.elapsed(), Duration::ZERO);
+        let mut there = Vec::new();
+        // No turn for the driver: what is not there now came after the answer.
+        while let Some(Some(event)) = chat.connection.events.next().now_or_never() {
+            there.push(event);
+        }
+        assert_eq!(texts(&there).len(), 3, "{scope:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_first_poll_of_a_new_chat_keeps_the_order_of_all_events() {
+    let mut chat = chat(centre_of(Profile::polling())).await;
+    chat.agent.types(true).unwrap();
+    chat.agent.say("typed").unwrap();
+    chat.poll().await.unwrap();
+    let events = chat.heard().await;
+    let typing = events.iter().position(|event| matches!(event, TransportEvent::Typing(_)));
+    assert_eq!(typing, Some(events.len() - 2));
 }
 
 #[tokio::test(start_paused = true)]

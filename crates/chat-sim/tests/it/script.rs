@@ -56,6 +56,7 @@ async fn a_script_answers_each_message_once() {
     let mut chat = chat(centre).await;
     let first = chat.say("1", "one").await.unwrap().unwrap();
     chat.agent.wait_for(|truth| truth.texts().contains(&"You said: one")).await;
+    tokio::time::advance(Duration::from_secs(1)).await;
     chat.say("2", "two").await.unwrap();
     chat.agent.wait_for(|truth| truth.texts().contains(&"That is enough")).await;
     assert_eq!(chat.texts().await, ["one", "You said: one", "two", "You said: two", "That is enough"]);
