@@ -6,6 +6,7 @@
 //! |---|---|---|---|
 //! | `connect` | yes | `connect` | Amazon Connect chat |
 //! | `sim` | no | `sim` | a contact centre in memory, for tests and demonstrations |
+//! | `ring`, `aws-lc-rs` | `ring` | | TLS provider of the clients: one of the two |
 //!
 //! A feature only ever adds; any combination works, none included.
 //!
