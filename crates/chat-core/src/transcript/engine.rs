@@ -10,7 +10,7 @@ use crate::message::{Content, SendStage};
 
 use super::{
     Transcript,
-    facts::{Change, Gap},
+    facts::{Change, Gap, GapId},
     fingerprint::{Face, Print},
     known::{Changed, Joined, Known},
     order::Order,
@@ -203,12 +203,8 @@ impl Transcript {
         } else {
             self.slots.push(entry);
         }
-        let before = Before {
-            key: self.slots[slot as usize].key,
-            tie: OwnedTie::Nothing,
-            full: false,
-            display: false,
-        };
+        let before =
+            Before { key: self.slots[slot as usize].key, tie: OwnedTie::End, full: false, display: false };
         let changed = Changed { any: true, content: true, ..Changed::default() };
         let receipts = self.row(slot).receipts().to_vec();
         let mut change = self.settle(slot, before, Changed { receipts, ..changed });
@@ -241,12 +237,7 @@ impl Transcript {
 
     fn before(&self, slot: u32) -> Before {
         let Slot { key, in_full, in_display, .. } = self.slots[slot as usize];
-        let row = self.row(slot);
-        let tie = match (row.known.least_alias(), &row.print) {
-            (Some(alias), _) => OwnedTie::Id(alias.clone()),
-            (None, Some(print)) => OwnedTie::Print(Arc::clone(print)),
-            (None, None) => OwnedTie::Nothing,
-        };
+        let tie = OwnedTie::new(self.row(slot));
         Before { key, tie, full: in_full, display: in_display }
     }
 
@@ -266,59 +257,78 @@ impl Transcript {
     // ---- what follows from a change ----
 
     fn settle(&mut self, slot: u32, before: Before, mut changed: Changed) -> Change {
-        if changed.content {
-            changed.content = self.derive(slot, true);
-        }
+        changed.content = changed.content && self.derive(slot, changed.old.take());
         let key = self.key_of(slot);
         self.slot_mut(slot).key = key;
-        let mut others = self.file_reference(slot, key != before.key);
-        let announced = self.file_faces(slot);
-        let (raised, lost) = self.file_reads(slot, key != before.key);
-        self.judge(slot);
-        self.place(slot, &before, true);
-        let new = self.row(slot).visibility().is_in(View::Full) && self.row(slot).gap.is_none();
-        let entry = self.slot_mut(slot);
-        let new = new && !entry.announced && !announced;
-        entry.announced |= new || announced;
-        if let Some(from) = raised {
-            self.spread_reads(from, slot);
+        let mut copies = self.file_faces(slot);
+        if !before.full {
+            // Nothing stands twice, even for a moment: the copies give way first.
+            for copy in copies.drain(..) {
+                self.refresh(copy);
+            }
         }
-        if lost {
-            self.recount_reads();
+        self.review(slot, &before, true);
+        for copy in copies {
+            self.refresh(copy);
         }
-        others.retain(|other| *other != slot);
-        for other in others {
-            self.refresh(other);
-        }
+        let row = self.row(slot);
+        let visible = row.visibility().is_in(View::Full) && row.gap.is_none();
+        let announced = self.slots[slot as usize].announced || visible && self.copy_was_announced(slot);
+        let new = visible && !announced;
+        self.slot_mut(slot).announced = announced || visible;
         changed.content &= !new;
+        self.drain();
         self.change(slot, changed, new)
     }
 
     /// Judges a row again whose own facts have not changed.
     fn refresh(&mut self, slot: u32) {
-        let before = self.before(slot);
-        let changed = self.judge(slot);
-        self.place(slot, &before, changed);
+        if self.slots[slot as usize].row.is_some() {
+            let before = self.before(slot);
+            self.review(slot, &before, false);
+        }
     }
 
-    /// Finds the content and what filters and preprocessor make of it. Says whether the content has changed.
-    fn derive(&mut self, slot: u32, process: bool) -> bool {
-        let row = self.row(slot);
-        let current = match row.known.content() {
+    /// Judges a row, puts it where it belongs, and notes which other rows must be judged again.
+    fn review(&mut self, slot: u32, before: &Before, changed: bool) {
+        let moved = self.slots[slot as usize].key != before.key
+            || before.full && before.tie.borrow() != tie_of(self.row(slot));
+        self.file_reference(slot, moved);
+        let raised = self.file_reads(slot, moved);
+        let judged = self.judge(slot);
+        self.place(slot, before, moved, changed || judged);
+        if let Some(from) = raised {
+            self.spread_reads(from, slot);
+        }
+    }
+
+    /// Judges the rows that were noted.
+    fn drain(&mut self) {
+        loop {
+            if std::mem::take(&mut self.reads_lost) {
+                self.recount_reads();
+            }
+            let Some(slot) = self.queue.pop() else { return };
+            self.refresh(slot);
+        }
+    }
+
+    /// Finds the content and what filters and preprocessor make of it, unless it is what it was. Says whether it is not.
+    fn derive(&mut self, slot: u32, old: Option<Option<Content>>) -> bool {
+        let row = self.row_mut(slot);
+        row.current = match row.known.content() {
             Joined::Nothing => Current::Nothing,
             Joined::Told(_) => Current::Told,
             Joined::Made(content) => Current::Made(Box::new(content)),
         };
-        let _ = process;
-        let row = self.row_mut(slot);
-        row.current = current;
+        if old.is_some_and(|old| old.as_ref() == row.original()) {
+            return false;
+        }
         row.processed = None;
         let row = self.row(slot);
-        let filtered = self.filters_hide(row);
-        let processed = self.preprocessed(row);
+        let (filtered, processed) = (self.filters_hide(row), self.preprocessed(row));
         let row = self.row_mut(slot);
-        row.filtered = filtered;
-        row.processed = processed;
+        (row.filtered, row.processed) = (filtered, processed);
         true
     }
 
@@ -368,7 +378,11 @@ impl Transcript {
 
     /// Sets visibility and delivery. Says whether either has changed.
     fn judge(&mut self, slot: u32) -> bool {
-        let (visibility, delivery) = (self.visibility(slot), self.delivery(slot));
+        let mut visibility = self.visibility(slot);
+        if visibility == Visibility::Shown && self.is_superseded(slot) {
+            visibility = Visibility::Superseded;
+        }
+        let delivery = if visibility.is_in(View::Full) { self.delivery(slot) } else { None };
         let row = self.row(slot);
         if (visibility, delivery) == (row.visibility, row.delivery) {
             return false;
@@ -378,6 +392,7 @@ impl Transcript {
         true
     }
 
+    /// What a row is but for other rows with its reference.
     fn visibility(&self, slot: u32) -> Visibility {
         let row = self.row(slot);
         if let Some(gap) = &row.gap {
@@ -386,9 +401,10 @@ impl Transcript {
         let Some(content) = row.original() else {
             return if row.known.has_pieces() { Visibility::Incomplete } else { Visibility::Empty };
         };
-        if row.send_state().is_some_and(|state| !state.sent && state.stage == SendStage::Cancelled)
-            && self.slots[slot as usize].key.class == Class::Local
-        {
+        let cancelled = row
+            .send_state()
+            .is_some_and(|state| !state.sent && state.stage == SendStage::Cancelled && !row.known.is_told());
+        if cancelled {
             Visibility::Cancelled
         } else if self.is_duplicate(row) {
             Visibility::Duplicate
@@ -398,27 +414,33 @@ impl Transcript {
             Visibility::Quiet
         } else if row.filtered {
             Visibility::Filtered
-        } else if self.is_superseded(slot) {
-            Visibility::Superseded
         } else {
             Visibility::Shown
         }
     }
 
     /// Puts a row where it belongs now in each view, and tells the readers.
-    fn place(&mut self, slot: u32, before: &Before, changed: bool) {
+    fn place(&mut self, slot: u32, before: &Before, moved: bool, changed: bool) {
         let visibility = self.row(slot).visibility();
         let full = visibility.is_in(View::Full);
-        let display = visibility.is_in(View::Display) && self.display_used;
-        self.place_in(View::Full, slot, before, before.full, full, changed);
+        self.place_in(View::Full, slot, before, (before.full, full), moved, changed);
+        let display = self.display_used && visibility.is_in(View::Display);
         if self.display_used {
-            self.place_in(View::Display, slot, before, before.display, display, changed);
+            self.place_in(View::Display, slot, before, (before.display, display), moved, changed);
         }
         let entry = self.slot_mut(slot);
         (entry.in_full, entry.in_display) = (full, display);
     }
 
-    fn place_in(&mut self, view: View, slot: u32, before: &Before, was: bool, is: bool, changed: bool) {
+    fn place_in(
+        &mut self,
+        view: View,
+        slot: u32,
+        before: &Before,
+        (was, is): (bool, bool),
+        moved: bool,
+        changed: bool,
+    ) {
         match (was, is) {
             (false, false) => {}
             (false, true) => {
@@ -431,26 +453,11 @@ impl Transcript {
                 self.order_mut(view).remove(at);
                 self.tell(view, |_| Diff::Remove { at }, slot);
             }
-            (true, true) => {
-                let moved = before.key != self.slots[slot as usize].key
-                    || before.tie.borrow() != self.row(slot).tie();
-                let wanted = self.order_mut(view).diffs.is_some();
-                if !moved && !wanted {
-                    if changed {
-                        self.order_mut(view).snapshot = None;
-                    }
-                    return;
-                }
-                if !moved && !changed {
-                    return;
-                }
+            (true, true) if moved => {
                 let from = self.stood(view, slot, before);
-                let mut to = from;
-                if moved {
-                    self.order_mut(view).remove(from);
-                    to = self.belongs(view, slot);
-                    self.order_mut(view).insert(to, slot);
-                }
+                self.order_mut(view).remove(from);
+                let to = self.belongs(view, slot);
+                self.put(view, to, slot);
                 if to != from {
                     self.tell(view, |_| Diff::Move { from, to }, slot);
                 }
@@ -458,6 +465,15 @@ impl Transcript {
                     self.tell(view, |row| Diff::Set { at: to, row: Arc::clone(row) }, slot);
                 }
             }
+            (true, true) if changed => {
+                let order = self.order_mut(view);
+                order.snapshot = None;
+                if order.diffs.is_some() {
+                    let at = self.stood(view, slot, before);
+                    self.tell(view, |row| Diff::Set { at, row: Arc::clone(row) }, slot);
+                }
+            }
+            (true, true) => {}
         }
     }
 
@@ -499,12 +515,12 @@ impl Transcript {
             View::Full => &self.full,
             View::Display => &self.display,
         };
-        let gap = self.row(slot).gap.as_deref();
+        let gap = self.row(slot).gap().map(Gap::id);
         let found = order.search(|entry| {
             if entry == slot {
                 return Ordering::Equal;
             }
-            self.compare_with(entry, &before.key, before.tie.borrow(), gap)
+            self.compare_with(entry, &before.key, || (before.tie.borrow(), gap))
         });
         found.expect(
             "a row that is marked as shown is in the order, which is sorted by the keys before the change",
@@ -512,23 +528,23 @@ impl Transcript {
     }
 
     pub(super) fn compare_slots(&self, a: u32, b: u32) -> Ordering {
-        let key = &self.slots[b as usize].key;
-        let ordering = self.segments.compare_keys(&self.slots[a as usize].key, key);
-        if ordering.is_ne() {
-            return ordering;
-        }
-        let row = self.row(b);
-        self.compare_with(a, key, tie_of(row), row.gap.as_deref())
+        let row = || {
+            let row = self.row(b);
+            (tie_of(row), row.gap().map(Gap::id))
+        };
+        self.compare_with(a, &self.slots[b as usize].key, row)
     }
 
-    fn compare_with(&self, a: u32, key: &Key, tie: Tie<'_>, gap: Option<&Gap>) -> Ordering {
+    /// Compares a row with another of `key`; of two with one key, the ids decide, and a gap stands behind the row.
+    fn compare_with<'a>(
+        &self,
+        a: u32,
+        key: &Key,
+        rest: impl FnOnce() -> (Tie<'a>, Option<&'a GapId>),
+    ) -> Ordering {
         self.segments.compare_keys(&self.slots[a as usize].key, key).then_with(|| {
             let row = self.row(a);
-            let tie = match gap {
-                Some(gap) => gap_tie(gap),
-                None => tie,
-            };
-            tie_of(row).cmp(&tie).then_with(|| row.gap.as_deref().map(Gap::id).cmp(&gap.map(Gap::id)))
+            (tie_of(row), row.gap().map(Gap::id)).cmp(&rest())
         })
     }
 
@@ -544,60 +560,48 @@ impl Transcript {
                 self.tell(view, |_| Diff::Remove { at }, slot);
             }
         }
-        let others = self.unfile_reference(slot);
+        self.unfile_reference(slot);
         self.unfile_faces(slot);
+        if self.read_up_to == Some(slot) {
+            self.read_up_to = None;
+            self.reads_lost = true;
+        }
         let row = self.slot_mut(slot).row.take().expect("it was there a moment ago");
         self.free.push(slot);
-        if self.read_up_to == Some(slot) {
-            self.recount_reads();
-        }
-        for other in others {
-            self.refresh(other);
-        }
         Arc::unwrap_or_clone(row)
     }
 
     // ---- references ----
 
-    /// Keeps the list of rows with one reference. Returns the rows to judge again.
-    fn file_reference(&mut self, slot: u32, moved: bool) -> Vec<u32> {
-        let row = self.row(slot);
-        let reference = match row.original() {
-            Some(Content::Interactive(interactive)) if !row.known.quiet() && !row.filtered => {
-                interactive.reference.as_ref()
+    /// Keeps the list of shown rows with one reference.
+    fn file_reference(&mut self, slot: u32, moved: bool) {
+        let reference = match self.row(slot).original() {
+            Some(Content::Interactive(interactive)) if self.visibility(slot) == Visibility::Shown => {
+                interactive.reference.clone()
             }
             _ => None,
         };
-        let filed = self.referring.get(&slot);
-        if reference.is_none() && filed.is_none() {
-            return Vec::new();
+        if reference.as_ref() == self.referring.get(&slot) && !(moved && reference.is_some()) {
+            return;
         }
-        if reference == filed && !moved {
-            return Vec::new();
-        }
-        let reference = reference.cloned();
-        let mut others = self.unfile_reference(slot);
+        self.unfile_reference(slot);
         if let Some(reference) = reference {
-            let list = self.references.remove(&reference).unwrap_or_default();
+            let mut list = self.references.remove(&reference).unwrap_or_default();
+            self.queue.extend(list.last());
             let at = list.partition_point(|other| self.compare_slots(*other, slot).is_lt());
-            others.extend(list.last());
-            let list = self.references.entry(Arc::clone(&reference)).or_insert(list);
             list.insert(at, slot);
+            self.references.insert(Arc::clone(&reference), list);
             self.referring.insert(slot, reference);
         }
-        others
     }
 
-    fn unfile_reference(&mut self, slot: u32) -> Vec<u32> {
-        let Some(reference) = self.referring.remove(&slot) else { return Vec::new() };
-        let Entry::Occupied(mut list) = self.references.entry(reference) else { return Vec::new() };
+    fn unfile_reference(&mut self, slot: u32) {
+        let Some(reference) = self.referring.remove(&slot) else { return };
+        let Entry::Occupied(mut list) = self.references.entry(reference) else { return };
         list.get_mut().retain(|other| *other != slot);
-        match list.get().last().copied() {
-            Some(last) => vec![last],
-            None => {
-                list.remove();
-                Vec::new()
-            }
+        match list.get().last() {
+            Some(last) => self.queue.push(*last),
+            None => drop(list.remove()),
         }
     }
 
@@ -619,72 +623,60 @@ impl Transcript {
         }
     }
 
-    /// Keeps the faces of an identified row, and hides and shows their copies without an id. Says whether one of those was
-    /// reported as new: the message then is not.
-    fn file_faces(&mut self, slot: u32) -> bool {
-        let Some(faces) = &mut self.faces else { return false };
+    /// Keeps the faces of an identified row. Returns the rows without an id that have one of its faces, or had.
+    fn file_faces(&mut self, slot: u32) -> Vec<u32> {
+        let Some(faces) = &mut self.faces else { return Vec::new() };
         let row = self.slots[slot as usize].row.as_ref().expect("only rows that are there are filed");
         if row.print.is_some() || row.gap.is_some() {
-            return false;
+            return Vec::new();
         }
         let new = row.known.faces();
         let old = faces.of.insert(slot, new.clone()).unwrap_or_default();
-        let mut copies = Vec::new();
         for face in &old {
             faces.drop_face(face, slot);
         }
         for face in &new {
             faces.identified.entry(Arc::clone(face)).or_default().push(slot);
         }
-        for face in old.iter().chain(&new) {
-            copies.extend(faces.bare.get(face).into_iter().flatten().copied());
-        }
+        let mut copies: Vec<u32> = old.iter().chain(&new).flat_map(|face| faces.bare(face)).collect();
         copies.sort_unstable();
         copies.dedup();
-        let mut announced = false;
-        for copy in copies {
-            self.refresh(copy);
-            let row = self.row(copy);
-            announced |= self.slots[copy as usize].announced
-                && row.visibility() == Visibility::Duplicate
-                && row.print.as_ref().is_some_and(|print| {
-                    new.contains(&print.face) && print.allows(self.row(slot).known.index().as_ref())
-                });
-        }
-        announced
+        copies
     }
 
     fn unfile_faces(&mut self, slot: u32) {
-        let row = self.row(slot);
-        let print = row.print.clone();
-        if let Some(print) = &print {
-            self.prints.remove(print);
-        }
+        let print = self.row(slot).print.clone();
         let Some(faces) = &mut self.faces else { return };
-        if let Some(print) = print
-            && let Some(list) = faces.bare.get_mut(&print.face)
-        {
-            list.retain(|other| *other != slot);
+        if let Some(print) = print {
+            self.prints.remove(&print);
+            if let Some(list) = faces.bare.get_mut(&print.face) {
+                list.retain(|other| *other != slot);
+            }
         }
-        let mut copies = Vec::new();
         for face in faces.of.remove(&slot).unwrap_or_default() {
             faces.drop_face(&face, slot);
-            copies.extend(faces.bare.get(&face).into_iter().flatten().copied());
+            self.queue.extend(faces.bare(&face));
         }
-        for copy in copies {
-            self.refresh(copy);
-        }
+    }
+
+    /// Whether a row without an id that gives way to this one was reported as new: the message then is not.
+    fn copy_was_announced(&self, slot: u32) -> bool {
+        let Some(faces) = &self.faces else { return false };
+        let known = &self.row(slot).known;
+        faces.of.get(&slot).into_iter().flatten().flat_map(|face| faces.bare(face)).any(|copy| {
+            let Slot { row, announced, .. } = &self.slots[copy as usize];
+            *announced
+                && row
+                    .as_ref()
+                    .and_then(|row| row.print.as_ref())
+                    .is_some_and(|print| print.is_copy_of(known))
+        })
     }
 
     fn is_duplicate(&self, row: &Row) -> bool {
         let (Some(print), Some(faces)) = (&row.print, &self.faces) else { return false };
-        print.part.is_none()
-            && faces
-                .identified
-                .get(&print.face)
-                .into_iter()
-                .flatten()
-                .any(|slot| print.allows(self.row(*slot).known.index().as_ref()))
+        let twins = faces.identified.get(&print.face).into_iter().flatten();
+        twins.into_iter().any(|slot| print.is_copy_of(&self.row(*slot).known))
     }
 
     // ---- receipts ----
@@ -694,8 +686,7 @@ impl Transcript {
         if !row.is_own() {
             return None;
         }
-        let told = row.known.seats().next().is_some();
-        if !told && !row.send_state().is_some_and(|state| state.sent) {
+        if !row.known.is_told() && !row.send_state().is_some_and(|state| state.sent) {
             return None;
         }
         let placed = self.slots[slot as usize].key.class == Class::Placed;
@@ -723,21 +714,19 @@ impl Transcript {
                 .any(|receipt| receipt.read.is_some() && self.own.binary_search(&receipt.by).is_err())
     }
 
-    /// Keeps the newest own row that was read. If this row is it now, returns the one before; and says whether all must be
-    /// counted again, because the newest one has moved.
-    fn file_reads(&mut self, slot: u32, moved: bool) -> (Option<Option<u32>>, bool) {
+    /// Keeps the newest own row that was read. If it is this one now, returns the one before.
+    fn file_reads(&mut self, slot: u32, moved: bool) -> Option<Option<u32>> {
         if self.read_up_to == Some(slot) {
-            return (None, moved);
+            self.reads_lost |= moved;
+            return None;
         }
         if self.row(slot).receipts().is_empty() || !self.is_read(slot) {
-            return (None, false);
+            return None;
         }
-        let old = self.read_up_to;
-        if old.is_some_and(|top| self.compare_slots(slot, top).is_lt()) {
-            return (None, false);
+        if self.read_up_to.is_some_and(|top| self.compare_slots(slot, top).is_lt()) {
+            return None;
         }
-        self.read_up_to = Some(slot);
-        (Some(old), false)
+        Some(self.read_up_to.replace(slot))
     }
 
     /// Judges the rows again that `to` has made read, down to what was read before.
@@ -745,17 +734,13 @@ impl Transcript {
         let end = match self.full.search(|entry| self.compare_slots(entry, to)) {
             Ok(at) | Err(at) => at,
         };
-        let mut older = Vec::new();
         for slot in self.full.range(0..end).rev() {
             if from.is_some_and(|from| self.compare_slots(slot, from).is_le()) {
                 break;
             }
             if self.row(slot).is_own() {
-                older.push(slot);
+                self.queue.push(slot);
             }
-        }
-        for slot in older {
-            self.refresh(slot);
         }
     }
 
@@ -778,10 +763,14 @@ impl Transcript {
 
     /// Segments stand in another order now.
     pub(super) fn reorder(&mut self) {
+        let mut changed = false;
         for slot in 0..self.slots.len() as u32 {
-            if self.slots[slot as usize].row.is_some() {
+            if let Some(row) = &self.slots[slot as usize].row {
+                let old = (row.standing, row.gap.as_ref().map(|gap| gap.greatest));
                 let key = self.key_of(slot);
                 self.slot_mut(slot).key = key;
+                let row = self.row(slot);
+                changed |= old != (row.standing, row.gap.as_ref().map(|gap| gap.greatest));
             }
         }
         let mut references = std::mem::take(&mut self.references);
@@ -791,17 +780,20 @@ impl Transcript {
         self.references = references;
         for view in [View::Full, View::Display] {
             let old = self.order_mut(view).replace(VecDeque::new());
-            let mut new: Vec<u32> = old.iter().copied().collect();
-            new.sort_by(|a, b| self.compare_slots(*a, *b));
+            let mut new = old.clone();
+            new.make_contiguous().sort_by(|a, b| self.compare_slots(*a, *b));
             let order = self.order_mut(view);
-            order.replace(new.into());
-            order.snapshot = None;
-            if let Some(diffs) = &mut order.diffs {
-                diffs.reset();
+            if changed || new != old {
+                order.snapshot = None;
+                if let Some(diffs) = &mut order.diffs {
+                    diffs.reset();
+                }
             }
+            order.replace(new);
         }
         self.recount_reads();
         self.refresh_all(|row| row.gap.is_none());
+        self.drain();
     }
 
     pub(super) fn derive_all(&mut self) {
@@ -823,7 +815,7 @@ impl Transcript {
             if processed != row.processed {
                 let before = self.before(slot);
                 self.row_mut(slot).processed = processed;
-                self.place(slot, &before, true);
+                self.review(slot, &before, true);
             }
         }
     }
@@ -883,7 +875,7 @@ impl Transcript {
             let row = self.row(*slot);
             (row.gap.is_none()).then(|| row.mark()).flatten()
         });
-        self.raise_floor(floor, 0);
+        self.forget_below(floor.as_ref(), false);
         for slot in doomed {
             if self.slots[slot as usize].key.class != Class::Local && self.slots[slot as usize].row.is_some()
             {
@@ -892,11 +884,17 @@ impl Transcript {
         }
     }
 
-    /// Forgets what lies up to `floor`, hidden rows and gaps included, and hidden rows that nothing places.
-    pub(super) fn raise_floor(&mut self, floor: Option<Mark>, trimmed: u64) {
+    /// Takes over that another transcript was trimmed.
+    pub(super) fn raise_floor(&mut self, floor: Option<&Mark>, trimmed: u64) {
         self.trimmed = self.trimmed.max(trimmed);
+        self.forget_below(floor, true);
+        self.drain();
+    }
+
+    /// Forgets the hidden rows and gaps up to `floor`, hidden rows that nothing places, and with `visible` the others too.
+    fn forget_below(&mut self, floor: Option<&Mark>, visible: bool) {
         let Some(floor) = floor else { return };
-        if self.floor.as_ref().is_some_and(|old| self.segments.compare_marks(old, &floor).is_ge()) {
+        if self.floor.as_ref().is_some_and(|old| self.segments.compare_marks(old, floor).is_ge()) {
             return;
         }
         for slot in 0..self.slots.len() as u32 {
@@ -904,16 +902,18 @@ impl Transcript {
             let Some(row) = &entry.row else { continue };
             let below = match (&row.gap, row.mark()) {
                 (Some(gap), _) => {
-                    gap.after().is_none_or(|after| self.segments.compare_marks(after, &floor).is_lt())
+                    gap.after().is_none_or(|after| self.segments.compare_marks(after, floor).is_lt())
                 }
-                (None, Some(mark)) => self.segments.compare_marks(&mark, &floor).is_le(),
+                (None, Some(mark)) => {
+                    (visible || !entry.in_full) && self.segments.compare_marks(&mark, floor).is_le()
+                }
                 (None, None) => !entry.in_full && entry.key.class != Class::Local,
             };
             if below {
                 self.forget(slot);
             }
         }
-        self.floor = Some(floor);
+        self.floor = Some(floor.clone());
     }
 
     fn forget(&mut self, slot: u32) {
@@ -929,7 +929,22 @@ impl Transcript {
     }
 }
 
+impl OwnedTie {
+    fn new(row: &Row) -> Self {
+        match tie_of(row) {
+            Tie::End => Self::End,
+            Tie::Id(alias) => Self::Id(alias.clone()),
+            Tie::Print(_) => row.print.clone().map_or(Self::End, Self::Print),
+        }
+    }
+}
+
 impl Faces {
+    /// The rows without an id that have this face.
+    fn bare(&self, face: &Arc<Face>) -> impl Iterator<Item = u32> + '_ {
+        self.bare.get(face).into_iter().flatten().copied()
+    }
+
     fn drop_face(&mut self, face: &Arc<Face>, slot: u32) {
         if let Entry::Occupied(mut list) = self.identified.entry(Arc::clone(face)) {
             list.get_mut().retain(|other| *other != slot);
@@ -957,5 +972,5 @@ fn tie_of(row: &Row) -> Tie<'_> {
 
 /// A gap stands right behind the row that it names.
 fn gap_tie(gap: &Gap) -> Tie<'_> {
-    gap.after().and_then(|mark| mark.id.as_ref()).map_or(Tie::Nothing, Tie::Id)
+    gap.after().and_then(|mark| mark.id.as_ref()).map_or(Tie::End, Tie::Id)
 }

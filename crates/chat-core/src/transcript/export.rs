@@ -131,7 +131,7 @@ impl Transcript {
                 Line::Row(record) => drop(transcript.absorb((*record).into())),
             }
         }
-        transcript.raise_floor(header.floor, header.trimmed);
+        (transcript.floor, transcript.trimmed) = (header.floor, header.trimmed);
         Ok(transcript)
     }
 

@@ -113,10 +113,8 @@ impl Gap {
         let mut changed = other.closed && !self.closed;
         self.closed |= other.closed;
         for mark in &other.after {
-            let rank =
-                |mark: &Mark| (mark.place.primary, mark.place.tie, mark.place.estimated, mark.id.clone());
             match self.after.binary_search_by(|own| own.segment.cmp(&mark.segment)) {
-                Ok(at) if rank(mark) > rank(&self.after[at]) => self.after[at] = mark.clone(),
+                Ok(at) if mark.rank() > self.after[at].rank() => self.after[at] = mark.clone(),
                 Ok(_) => continue,
                 Err(at) => self.after.insert(at, mark.clone()),
             }

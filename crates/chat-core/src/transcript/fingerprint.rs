@@ -8,6 +8,8 @@ use crate::{
     time::Timestamp,
 };
 
+use super::known::Known;
+
 /// Who, as far as two sightings of one message agree on it: the id, or else role and name.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 enum Sender {
@@ -55,11 +57,13 @@ impl Print {
         Self { face: Arc::new(face), index, part }
     }
 
-    /// Whether a row at the server's index `other` may be the same item.
-    pub(super) fn allows(&self, other: Option<&(SegmentId, Primary)>) -> bool {
-        match (&self.index, other) {
-            (Some(own), Some(other)) => own == other,
-            _ => true,
-        }
+    /// Whether an identified row with this face is the same item: neither tells of another index than the other.
+    pub(super) fn is_copy_of(&self, other: &Known) -> bool {
+        self.part.is_none()
+            && self.index.as_ref().is_none_or(|own| {
+                let mut indices = other.indices().peekable();
+                indices.peek().is_none()
+                    || indices.any(|(segment, primary)| (segment, primary) == (&own.0, own.1))
+            })
     }
 }

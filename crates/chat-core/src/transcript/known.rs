@@ -91,6 +91,8 @@ struct Rest {
 pub(super) struct Changed {
     pub(super) any: bool,
     pub(super) content: bool,
+    /// If the content may have changed: what it was.
+    pub(super) old: Option<Option<Content>>,
     pub(super) state: bool,
     /// The new state of each receipt that told something new.
     pub(super) receipts: Vec<Receipt>,
@@ -312,14 +314,19 @@ impl Known {
         Some(best)
     }
 
-    /// The server's own index, if it has one: the least by segment.
-    pub(super) fn index(&self) -> Option<(SegmentId, Primary)> {
-        self.seats().find_map(|seat| match seat.place {
+    /// The server's own indices, one for each segment that has them.
+    pub(super) fn indices(&self) -> impl Iterator<Item = (&SegmentId, Primary)> {
+        self.seats().filter_map(|seat| match seat.place {
             Some(Place { estimated: false, primary: primary @ Primary::Index(..), .. }) => {
-                Some((seat.segment.clone(), primary))
+                Some((&seat.segment, primary))
             }
             _ => None,
         })
+    }
+
+    /// Whether a vendor has told of it.
+    pub(super) const fn is_told(&self) -> bool {
+        self.seat.is_some()
     }
 
     /// What stands for the id of an item without one.
@@ -332,7 +339,8 @@ impl Known {
             },
             (None, None) => (None, None),
         };
-        Print::new(Face::new(self.from.as_ref(), self.time, content), self.index(), chunk)
+        let index = self.indices().next().map(|(segment, primary)| (segment.clone(), primary));
+        Print::new(Face::new(self.from.as_ref(), self.time, content), index, chunk)
     }
 
     /// The faces under which an item without an id may be a copy of this one.
@@ -475,20 +483,26 @@ impl Known {
         }
     }
 
+    fn note_content(&self, changed: &mut Changed) {
+        changed.any = true;
+        changed.content = true;
+        if changed.old.is_none() {
+            changed.old = Some(match self.content() {
+                Joined::Nothing => None,
+                Joined::Told(content) => Some(content.clone()),
+                Joined::Made(content) => Some(content),
+            });
+        }
+    }
+
     fn join_version(&mut self, version: Version, changed: &mut Changed) {
         match &mut self.version {
             None => {
+                self.note_content(changed);
                 self.version = Some(version);
-                changed.any = true;
-                changed.content = true;
                 return;
             }
-            Some(own) if own.content == version.content => {
-                if version.version > own.version {
-                    own.version = version.version;
-                    changed.any = true;
-                    changed.content = true;
-                }
+            Some(own) if own.content == version.content && own.version >= version.version => {
                 changed.any |= join_raw(&mut own.raw, version.raw);
                 return;
             }
@@ -505,12 +519,14 @@ impl Known {
             }
             None => all.push(version),
         }
+        self.note_content(changed);
         all.sort_by(|a, b| b.rank().cmp(&a.rank()));
         let mut all = all.into_iter();
         self.version = all.next();
-        self.rest_mut().versions = all.collect();
-        changed.any = true;
-        changed.content = true;
+        let more: Vec<Version> = all.collect();
+        if !more.is_empty() {
+            self.rest_mut().versions = more;
+        }
     }
 
     fn join_rest(&mut self, other: Rest, changed: &mut Changed) {
@@ -535,9 +551,8 @@ impl Known {
         }
         let local = least(self.local().cloned(), other.local);
         if local.as_ref() != self.local() {
+            self.note_content(changed);
             self.rest_mut().local = local;
-            changed.any = true;
-            changed.content = true;
         }
         if other.state > self.state() {
             self.rest_mut().state = other.state;
@@ -547,21 +562,12 @@ impl Known {
     }
 
     fn join_piece(&mut self, number: u32, piece: Version, changed: &mut Changed) {
-        let pieces = &mut self.rest_mut().pieces;
-        match pieces.get_mut(&number) {
-            None => {
-                pieces.insert(number, piece);
-                changed.any = true;
-                changed.content = true;
-            }
-            Some(own) => {
-                if (piece.version, &piece.content, &piece.raw) > (own.version, &own.content, &own.raw) {
-                    changed.content |= piece.content != own.content;
-                    changed.any = true;
-                    *own = piece;
-                }
-            }
+        let own = self.rest.as_ref().and_then(|rest| rest.pieces.get(&number));
+        if own.is_some_and(|own| piece_rank(own) >= piece_rank(&piece)) {
+            return;
         }
+        self.note_content(changed);
+        self.rest_mut().pieces.insert(number, piece);
     }
 
     fn join_receipt(&mut self, receipt: &Receipt, changed: &mut Changed) {
@@ -653,6 +659,11 @@ fn join_place(own: &mut Option<Place>, other: Option<Place>) -> bool {
     let changed = joined != *own;
     *own = joined;
     changed
+}
+
+/// Of several pieces with one number, the greatest counts.
+fn piece_rank(piece: &Version) -> impl Ord + '_ {
+    (piece.version, &piece.content, &piece.raw)
 }
 
 fn join_raw(own: &mut Option<Arc<str>>, other: Option<Arc<str>>) -> bool {

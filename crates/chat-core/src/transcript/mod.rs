@@ -42,7 +42,7 @@ pub use self::{
     facts::{Change, Conflict, Gap, GapId, LocalRow},
     filter::{Filter, Preprocessor},
     known::Version,
-    place::Mark,
+    place::{Mark, Position},
     row::{DeliveryState, Row, RowId, RowTime, Visibility},
     spot::Spot,
     views::{Diff, Mirror, OutOfStep, PageFrom, Snapshot, View},
@@ -73,6 +73,10 @@ pub struct Transcript {
     own: Vec<ParticipantId>,
     /// The newest own row that another participant has read.
     read_up_to: Option<u32>,
+    /// That row is gone or has moved: count again.
+    reads_lost: bool,
+    /// Rows to judge again before the current change is done.
+    queue: Vec<u32>,
     /// What lies up to here was trimmed away.
     floor: Option<Mark>,
     trimmed: u64,
@@ -205,6 +209,11 @@ impl Transcript {
     /// Compares two marks.
     pub fn compare(&self, a: &Mark, b: &Mark) -> std::cmp::Ordering {
         self.segments.compare_marks(a, b)
+    }
+
+    /// A mark as something that is comparable by itself, by the segments as they are declared now.
+    pub fn position(&self, mark: &Mark) -> Position {
+        self.segments.position(mark)
     }
 
     /// The mark of a sighting, if it has a place; compare it with those of rows.
@@ -360,7 +369,7 @@ impl Transcript {
                 None => self.absorb(row.known.clone()),
             };
         }
-        self.raise_floor(other.floor.clone(), other.trimmed);
+        self.raise_floor(other.floor.as_ref(), other.trimmed);
     }
 }
 

@@ -35,6 +35,38 @@ impl Mark {
     pub const fn segment(&self) -> &SegmentId {
         &self.segment
     }
+
+    /// The order of marks within one segment.
+    pub(super) fn rank(&self) -> impl Ord + '_ {
+        let Self { place, id, .. } = self;
+        (place.primary, place.tie, place.estimated, id.is_none(), id)
+    }
+}
+
+/// A [`Mark`] as the segments stood when it was asked for: comparable by itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Position {
+    unknown: bool,
+    start: Option<Timestamp>,
+    mark: Mark,
+}
+
+impl Position {
+    fn key(&self) -> impl Ord + '_ {
+        (self.unknown, self.start, &self.mark.segment, self.mark.rank())
+    }
+}
+
+impl PartialOrd for Position {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Position {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.key().cmp(&other.key())
+    }
 }
 
 /// The great divisions of the order.
@@ -82,23 +114,24 @@ impl Key {
 /// The last resort of the order: never equal for two rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Tie<'a> {
-    Nothing,
     Id(&'a Alias),
     Print(&'a Print),
+    /// Behind both.
+    End,
 }
 
 /// A [`Tie`] that outlives its row's change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum OwnedTie {
-    Nothing,
     Id(Alias),
     Print(std::sync::Arc<Print>),
+    End,
 }
 
 impl OwnedTie {
     pub(super) fn borrow(&self) -> Tie<'_> {
         match self {
-            Self::Nothing => Tie::Nothing,
+            Self::End => Tie::End,
             Self::Id(alias) => Tie::Id(alias),
             Self::Print(print) => Tie::Print(print),
         }
@@ -195,20 +228,12 @@ impl Segments {
 
     /// Compares two marks.
     pub(super) fn compare_marks(&self, a: &Mark, b: &Mark) -> Ordering {
-        self.compare_ids(&a.segment, &b.segment)
-            .then_with(|| (a.place.primary, a.place.tie).cmp(&(b.place.primary, b.place.tie)))
-            .then_with(|| (a.place.estimated, &a.id).cmp(&(b.place.estimated, &b.id)))
+        self.position(a).cmp(&self.position(b))
     }
 
-    fn compare_ids(&self, a: &SegmentId, b: &SegmentId) -> Ordering {
-        if a == b {
-            return Ordering::Equal;
-        }
-        let key = |id: &SegmentId| {
-            let start = self.find(id).and_then(|number| self.list[number as usize].start);
-            (start.is_none(), start)
-        };
-        key(a).cmp(&key(b)).then_with(|| a.cmp(b))
+    pub(super) fn position(&self, mark: &Mark) -> Position {
+        let start = self.find(&mark.segment).and_then(|number| self.list[number as usize].start);
+        Position { unknown: start.is_none(), start, mark: mark.clone() }
     }
 
     /// The segments with their starts, in order.

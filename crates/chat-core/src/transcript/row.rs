@@ -250,7 +250,7 @@ impl Row {
         match (self.known.least_alias(), &self.print) {
             (Some(alias), _) => Tie::Id(alias),
             (None, Some(print)) => Tie::Print(print),
-            (None, None) => Tie::Nothing,
+            (None, None) => Tie::End,
         }
     }
 }
