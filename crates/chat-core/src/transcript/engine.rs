@@ -41,7 +41,8 @@ pub(super) struct Faces {
 /// Where a row stood before a change.
 struct Before {
     key: Key,
-    tie: OwnedTie,
+    /// Set if it may have changed.
+    tie: Option<OwnedTie>,
     full: bool,
     display: bool,
 }
@@ -155,7 +156,7 @@ impl Transcript {
             if !joined.join(&gap) {
                 return self.change(slot, Changed::default(), false);
             }
-            let before = self.before(slot);
+            let before = self.before_with_tie(slot);
             self.row_mut(slot).gap = Some(Box::new(joined));
             let changed = Changed { any: true, ..Changed::default() };
             return self.settle(slot, before, changed);
@@ -178,10 +179,13 @@ impl Transcript {
 
     fn create(&mut self, known: Known, print: Option<Arc<Print>>, gap: Option<Box<Gap>>) -> Change {
         let slot = self.next_slot();
+        let id = RowId { serial: self.serial, slot };
+        self.serial = self.serial.wrapping_add(1);
+        let plain = print.is_none() && gap.is_none() && known.is_plain() && self.reads_plainly(&known);
         let row = Row {
-            id: RowId { serial: self.serial, slot },
+            id,
             known,
-            current: Current::Nothing,
+            current: Current::Told,
             processed: None,
             print,
             gap,
@@ -190,7 +194,6 @@ impl Transcript {
             delivery: None,
             standing: 0,
         };
-        self.serial = self.serial.wrapping_add(1);
         let entry = Slot {
             key: Key::bare(Class::Unplaced, NO_SEGMENT, 0),
             row: Some(Arc::new(row)),
@@ -203,18 +206,44 @@ impl Transcript {
         } else {
             self.slots.push(entry);
         }
-        let before =
-            Before { key: self.slots[slot as usize].key, tie: OwnedTie::End, full: false, display: false };
-        let changed = Changed { any: true, content: true, ..Changed::default() };
-        let receipts = self.row(slot).receipts().to_vec();
-        let mut change = self.settle(slot, before, Changed { receipts, ..changed });
+        if plain {
+            return self.settle_plain(slot);
+        }
+        let before = self.before(slot);
+        let row = self.row(slot);
+        let receipts = row.receipts().to_vec();
+        let state = row.send_state().is_some();
+        let mut change =
+            self.settle(slot, before, Changed { any: true, content: true, receipts, ..Changed::default() });
         change.content = false;
-        change.state = self.row(slot).send_state().is_some();
+        change.state = state;
         change
     }
 
-    fn join(&mut self, slot: u32, known: Known) -> Change {
+    /// Whether nothing but a new row itself decides how it is shown, and it decides nothing about others.
+    fn reads_plainly(&self, known: &Known) -> bool {
+        self.faces.is_none()
+            && self.filters.is_empty()
+            && self.preprocessor.is_none()
+            && self.read_up_to.is_none()
+            && !known.versions().any(|version| matches!(version.content, Content::Interactive(_)))
+    }
+
+    /// What [`settle`](Self::settle) comes to for such a row.
+    fn settle_plain(&mut self, slot: u32) -> Change {
         let before = self.before(slot);
+        let key = self.key_of(slot);
+        self.slot_mut(slot).key = key;
+        self.judge(slot);
+        self.place(slot, &before, true, true);
+        self.slot_mut(slot).announced = true;
+        self.change(slot, Changed { any: true, ..Changed::default() }, true)
+    }
+
+    fn join(&mut self, slot: u32, known: Known) -> Change {
+        // A single alias is the one that led here.
+        let more = known.aliases().len() > 1;
+        let before = if more { self.before_with_tie(slot) } else { self.before(slot) };
         let row =
             self.slot_mut(slot).row.as_mut().expect("only freed slots are empty, and names lead to none");
         let changed = match Arc::get_mut(row) {
@@ -237,8 +266,11 @@ impl Transcript {
 
     fn before(&self, slot: u32) -> Before {
         let Slot { key, in_full, in_display, .. } = self.slots[slot as usize];
-        let tie = OwnedTie::new(self.row(slot));
-        Before { key, tie, full: in_full, display: in_display }
+        Before { key, tie: None, full: in_full, display: in_display }
+    }
+
+    fn before_with_tie(&self, slot: u32) -> Before {
+        Before { tie: Some(OwnedTie::new(self.row(slot))), ..self.before(slot) }
     }
 
     fn change(&self, slot: u32, changed: Changed, new: bool) -> Change {
@@ -292,7 +324,7 @@ impl Transcript {
     /// Judges a row, puts it where it belongs, and notes which other rows must be judged again.
     fn review(&mut self, slot: u32, before: &Before, changed: bool) {
         let moved = self.slots[slot as usize].key != before.key
-            || before.full && before.tie.borrow() != tie_of(self.row(slot));
+            || before.tie.as_ref().is_some_and(|tie| tie.borrow() != tie_of(self.row(slot)));
         self.file_reference(slot, moved);
         let raised = self.file_reads(slot, moved);
         let judged = self.judge(slot);
@@ -346,6 +378,9 @@ impl Transcript {
         let entry = &mut self.slots[slot as usize];
         let row = entry.row.as_mut().expect("only freed slots are empty, and they are not settled");
         if let Some(gap) = &row.gap {
+            for mark in &gap.after {
+                self.segments.number(&mark.segment);
+            }
             let greatest = gap
                 .after
                 .iter()
@@ -445,7 +480,7 @@ impl Transcript {
             (false, false) => {}
             (false, true) => {
                 let at = self.belongs(view, slot);
-                self.put(view, at, slot);
+                self.order_mut(view).insert(at, slot);
                 self.tell(view, |row| Diff::Insert { at, row: Arc::clone(row) }, slot);
             }
             (true, false) => {
@@ -457,7 +492,7 @@ impl Transcript {
                 let from = self.stood(view, slot, before);
                 self.order_mut(view).remove(from);
                 let to = self.belongs(view, slot);
-                self.put(view, to, slot);
+                self.order_mut(view).insert(to, slot);
                 if to != from {
                     self.tell(view, |_| Diff::Move { from, to }, slot);
                 }
@@ -475,11 +510,6 @@ impl Transcript {
             }
             (true, true) => {}
         }
-    }
-
-    fn put(&mut self, view: View, at: usize, slot: u32) {
-        let order = self.order_mut(view);
-        if at == order.len() { order.push(slot) } else { order.insert(at, slot) }
     }
 
     fn tell(&mut self, view: View, diff: impl FnOnce(&Arc<Row>) -> Diff, slot: u32) {
@@ -501,12 +531,7 @@ impl Transcript {
             View::Full => &self.full,
             View::Display => &self.display,
         };
-        if order.last().is_none_or(|last| self.compare_slots(last, slot).is_lt()) {
-            return order.len();
-        }
-        match order.search(|entry| self.compare_slots(entry, slot)) {
-            Ok(at) | Err(at) => at,
-        }
+        order.belongs(|entry| self.compare_slots(entry, slot))
     }
 
     /// Where a row that has changed since still stands.
@@ -515,12 +540,16 @@ impl Transcript {
             View::Full => &self.full,
             View::Display => &self.display,
         };
-        let gap = self.row(slot).gap().map(Gap::id);
+        if let Some(at) = order.guess(slot) {
+            return at;
+        }
+        let row = self.row(slot);
+        let tie = || before.tie.as_ref().map_or_else(|| tie_of(row), OwnedTie::borrow);
         let found = order.search(|entry| {
             if entry == slot {
                 return Ordering::Equal;
             }
-            self.compare_with(entry, &before.key, || (before.tie.borrow(), gap))
+            self.compare_with(entry, &before.key, || (tie(), row.gap().map(Gap::id)))
         });
         found.expect(
             "a row that is marked as shown is in the order, which is sorted by the keys before the change",

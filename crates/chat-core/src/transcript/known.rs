@@ -82,7 +82,7 @@ struct Rest {
     processing: Option<Processing>,
     /// Of sightings without content.
     raw: Option<Arc<str>>,
-    local: Option<Local>,
+    local: Option<Box<Local>>,
     state: Option<SendState>,
 }
 
@@ -218,7 +218,7 @@ impl Known {
     pub(super) fn with_local(mut self, local: Local, quiet: bool) -> Self {
         self.own = Some(true);
         self.quiet = quiet;
-        self.rest_mut().local = Some(local);
+        self.rest_mut().local = Some(Box::new(local));
         self
     }
 
@@ -269,13 +269,18 @@ impl Known {
     }
 
     pub(super) fn local(&self) -> Option<&Local> {
-        self.rest.as_ref()?.local.as_ref()
+        self.rest.as_ref()?.local.as_deref()
     }
 
     /// All versions, the newest first.
     pub(super) fn versions(&self) -> impl Iterator<Item = &Version> {
         let more = self.rest.as_ref().map_or(&[][..], |rest| &rest.versions);
         self.version.iter().chain(more)
+    }
+
+    /// Whether it has a content and nothing out of the ordinary.
+    pub(super) const fn is_plain(&self) -> bool {
+        self.rest.is_none() && self.version.is_some()
     }
 
     pub(super) fn has_pieces(&self) -> bool {
@@ -508,25 +513,34 @@ impl Known {
             }
             Some(_) => {}
         }
-        let mut all: Vec<Version> = self.versions().cloned().collect();
-        match all.iter_mut().find(|own| own.content == version.content) {
-            Some(own) => {
-                let raised = version.version > own.version;
-                own.version = own.version.max(version.version);
-                if !join_raw(&mut own.raw, version.raw) && !raised {
-                    return;
-                }
+        let mut version = version;
+        if let Some(rest) = &mut self.rest
+            && let Some(at) = rest.versions.iter().position(|known| known.content == version.content)
+        {
+            let known = &mut rest.versions[at];
+            changed.any |= join_raw(&mut known.raw, version.raw.take());
+            if version.version <= known.version {
+                return;
             }
-            None => all.push(version),
+            version.raw.clone_from(&known.raw);
+            self.note_content(changed);
+            self.rest_mut().versions.remove(at);
+        } else {
+            self.note_content(changed);
         }
-        self.note_content(changed);
-        all.sort_by(|a, b| b.rank().cmp(&a.rank()));
-        let mut all = all.into_iter();
-        self.version = all.next();
-        let more: Vec<Version> = all.collect();
-        if !more.is_empty() {
-            self.rest_mut().versions = more;
+        let Some(own) = &mut self.version else { return };
+        if own.content == version.content {
+            own.version = version.version;
+            join_raw(&mut own.raw, version.raw);
+            return;
         }
+        let newest = version.rank() > own.rank();
+        if newest {
+            std::mem::swap(own, &mut version);
+        }
+        let versions = &mut self.rest_mut().versions;
+        let at = if newest { 0 } else { versions.partition_point(|known| known.rank() > version.rank()) };
+        versions.insert(at, version);
     }
 
     fn join_rest(&mut self, other: Rest, changed: &mut Changed) {
@@ -549,10 +563,11 @@ impl Known {
         if other.raw.is_some() {
             changed.any |= join_raw(&mut self.rest_mut().raw, other.raw);
         }
-        let local = least(self.local().cloned(), other.local);
-        if local.as_ref() != self.local() {
+        if let Some(local) = other.local
+            && self.local().is_none_or(|own| *local < *own)
+        {
             self.note_content(changed);
-            self.rest_mut().local = local;
+            self.rest_mut().local = Some(local);
         }
         if other.state > self.state() {
             self.rest_mut().state = other.state;
@@ -643,7 +658,7 @@ impl From<Record> for Known {
             receipts: record.receipts,
             processing: record.processing,
             raw: record.raw,
-            local: record.local,
+            local: record.local.map(Box::new),
             state: record.state,
         };
         if rest != Rest::default() {

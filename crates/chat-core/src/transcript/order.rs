@@ -7,9 +7,14 @@ use super::views::{Diff, Snapshot};
 /// So many diffs may wait, or as many as there are rows; beyond that, a reset says the same.
 const MAX_WAITING: usize = 4096;
 
+/// From here on, halving is better than looking from the ends.
+const FAR: usize = 256;
+
 #[derive(Debug, Clone, Default)]
 pub(super) struct Order {
     index: VecDeque<u32>,
+    /// Where a row was inserted last; a hint.
+    latest: usize,
     /// `None` while nobody wants them.
     pub(super) diffs: Option<Diffs>,
     pub(super) snapshot: Option<Snapshot>,
@@ -53,10 +58,6 @@ impl Order {
         self.index.len()
     }
 
-    pub(super) fn last(&self) -> Option<u32> {
-        self.index.back().copied()
-    }
-
     pub(super) fn iter(&self) -> impl DoubleEndedIterator<Item = u32> + ExactSizeIterator + '_ {
         self.index.iter().copied()
     }
@@ -68,12 +69,20 @@ impl Order {
         self.index.range(range).copied()
     }
 
-    pub(super) fn push(&mut self, slot: u32) {
-        self.index.push_back(slot);
+    pub(super) fn insert(&mut self, at: usize, slot: u32) {
+        if at == self.index.len() {
+            self.index.push_back(slot);
+        } else {
+            self.index.insert(at, slot);
+        }
+        self.latest = at;
     }
 
-    pub(super) fn insert(&mut self, at: usize, slot: u32) {
-        self.index.insert(at, slot);
+    /// Where a row stands that arrived as the `slot`th, if that is where rows in order or in reverse order stand.
+    pub(super) fn guess(&self, slot: u32) -> Option<usize> {
+        let forward = slot as usize;
+        let backward = self.index.len().checked_sub(forward + 1);
+        [Some(forward), backward].into_iter().flatten().find(|at| self.index.get(*at) == Some(&slot))
     }
 
     pub(super) fn remove(&mut self, at: usize) {
@@ -84,32 +93,56 @@ impl Order {
         std::mem::replace(&mut self.index, index)
     }
 
-    /// Where a row stands (`Ok`) or belongs (`Err`); `compare` says how an entry compares with it. Looks from both ends
-    /// inwards with growing steps, because most rows arrive at one of them.
-    pub(super) fn search(&self, mut compare: impl FnMut(u32) -> Ordering) -> Result<usize, usize> {
+    /// Where a row stands (`Ok`) or belongs (`Err`); `compare` says how an entry compares with it.
+    pub(super) fn search(&self, compare: impl FnMut(u32) -> Ordering) -> Result<usize, usize> {
+        self.search_in(0..self.index.len(), compare)
+    }
+
+    /// Where a new row belongs. Looks at the end, then beside the row that came last (pages of history), then from both ends
+    /// inwards with growing steps: most rows arrive at one of these.
+    pub(super) fn belongs(&self, mut compare: impl FnMut(u32) -> Ordering) -> usize {
         let (mut low, mut high) = (0, self.index.len());
+        if high == 0 || compare(self.index[high - 1]).is_lt() {
+            return high;
+        }
+        if let Some(latest) = self.index.get(self.latest) {
+            if compare(*latest).is_lt() {
+                low = self.latest + 1;
+                if compare(self.index[low]).is_gt() {
+                    return low;
+                }
+            } else {
+                high = self.latest;
+                if high == 0 || compare(self.index[high - 1]).is_lt() {
+                    return high;
+                }
+            }
+        }
         let mut step = 1;
-        while high - low > 2 * step {
+        while step <= FAR && high - low > 2 * step {
             let back = high - step;
-            match compare(self.index[back]) {
-                Ordering::Equal => return Ok(back),
-                Ordering::Less => {
-                    low = back + 1;
-                    break;
-                }
-                Ordering::Greater => high = back,
+            if compare(self.index[back]).is_lt() {
+                low = back + 1;
+                break;
             }
+            high = back;
             let front = low + step - 1;
-            match compare(self.index[front]) {
-                Ordering::Equal => return Ok(front),
-                Ordering::Less => low = front + 1,
-                Ordering::Greater => {
-                    high = front;
-                    break;
-                }
+            if compare(self.index[front]).is_gt() {
+                high = front;
+                break;
             }
+            low = front + 1;
             step *= 2;
         }
+        self.search_in(low..high, compare).unwrap_or_else(|at| at)
+    }
+
+    fn search_in(
+        &self,
+        range: std::ops::Range<usize>,
+        mut compare: impl FnMut(u32) -> Ordering,
+    ) -> Result<usize, usize> {
+        let (mut low, mut high) = (range.start, range.end);
         while low < high {
             let middle = low + (high - low) / 2;
             match compare(self.index[middle]) {
