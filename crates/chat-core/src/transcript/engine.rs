@@ -12,9 +12,9 @@ use super::{
     Transcript,
     facts::{Change, Gap, GapId},
     fingerprint::{Face, Print},
-    known::{Changed, Joined, Known},
+    known::{Changed, Joined, Known, Standing},
     order::Order,
-    place::{Class, Key, Mark, NO_SEGMENT, OwnedTie, Tie},
+    place::{Class, Key, Mark, NO_SEGMENT, OwnedTie, Segments, Tie},
     row::{Current, DeliveryState, Row, RowId, Visibility},
     views::{Diff, Snapshot, View},
 };
@@ -73,6 +73,7 @@ impl Transcript {
 
     // ---- facts ----
 
+    #[inline]
     pub(super) fn absorb(&mut self, known: Known) -> Change {
         let Some(first) = known.aliases().iter().next() else {
             return self.absorb_bare(known);
@@ -92,7 +93,7 @@ impl Transcript {
             }
             Entry::Vacant(entry) => {
                 entry.insert(next);
-                self.create(known, None, None)
+                if self.is_plain(&known) { self.create_plain(known) } else { self.create(known, None, None) }
             }
         }
     }
@@ -178,37 +179,15 @@ impl Transcript {
     }
 
     fn create(&mut self, known: Known, print: Option<Arc<Print>>, gap: Option<Box<Gap>>) -> Change {
-        let slot = self.next_slot();
-        let id = RowId { serial: self.serial, slot };
-        self.serial = self.serial.wrapping_add(1);
-        let plain = print.is_none() && gap.is_none() && known.is_plain() && self.reads_plainly(&known);
-        let row = Row {
-            id,
-            known,
-            current: Current::Told,
-            processed: None,
-            print,
-            gap,
-            visibility: Visibility::Empty,
-            filtered: false,
-            delivery: None,
-            standing: 0,
-        };
-        let entry = Slot {
+        let row = Row { print, gap, ..self.blank(known) };
+        let slot = row.id.slot;
+        self.occupy(Slot {
             key: Key::bare(Class::Unplaced, NO_SEGMENT, 0),
             row: Some(Arc::new(row)),
             in_full: false,
             in_display: false,
             announced: false,
-        };
-        if self.free.pop().is_some() {
-            self.slots[slot as usize] = entry;
-        } else {
-            self.slots.push(entry);
-        }
-        if plain {
-            return self.settle_plain(slot);
-        }
+        });
         let before = self.before(slot);
         let row = self.row(slot);
         let receipts = row.receipts().to_vec();
@@ -220,24 +199,69 @@ impl Transcript {
         change
     }
 
-    /// Whether nothing but a new row itself decides how it is shown, and it decides nothing about others.
-    fn reads_plainly(&self, known: &Known) -> bool {
-        self.faces.is_none()
+    /// A new row of which nothing but itself decides how it is shown, and which decides nothing about others: what
+    /// [`settle`](Self::settle) comes to, without the detours.
+    #[inline]
+    fn create_plain(&mut self, known: Known) -> Change {
+        let (key, standing) = key_of_message(&mut self.segments, &known);
+        let visibility = match known.newest() {
+            Some(Content::Event(_)) => Visibility::Event,
+            _ if known.quiet() => Visibility::Quiet,
+            _ => Visibility::Shown,
+        };
+        let delivery = (known.own() == Some(true)).then_some(DeliveryState::Sent);
+        let row = Row { standing, visibility, delivery, ..self.blank(known) };
+        let (id, slot) = (row.id, row.id.slot);
+        let (in_full, in_display) = (true, self.display_used && visibility.is_in(View::Display));
+        self.occupy(Slot { key, row: Some(Arc::new(row)), in_full, in_display, announced: true });
+        self.appear(View::Full, slot);
+        if in_display {
+            self.appear(View::Display, slot);
+        }
+        Change {
+            row: Some(id),
+            new: true,
+            content: false,
+            state: false,
+            receipts: Vec::new(),
+            any: true,
+            visibility,
+        }
+    }
+
+    /// Whether [`create_plain`](Self::create_plain) serves.
+    fn is_plain(&self, known: &Known) -> bool {
+        known.is_plain()
+            && self.faces.is_none()
             && self.filters.is_empty()
             && self.preprocessor.is_none()
             && self.read_up_to.is_none()
-            && !known.versions().any(|version| matches!(version.content, Content::Interactive(_)))
+            && !matches!(known.newest(), Some(Content::Interactive(_)))
     }
 
-    /// What [`settle`](Self::settle) comes to for such a row.
-    fn settle_plain(&mut self, slot: u32) -> Change {
-        let before = self.before(slot);
-        let key = self.key_of(slot);
-        self.slot_mut(slot).key = key;
-        self.judge(slot);
-        self.place(slot, &before, true, true);
-        self.slot_mut(slot).announced = true;
-        self.change(slot, Changed { any: true, ..Changed::default() }, true)
+    #[inline]
+    fn blank(&mut self, known: Known) -> Row {
+        let id = RowId { serial: self.serial, slot: self.next_slot() };
+        self.serial = self.serial.wrapping_add(1);
+        Row {
+            id,
+            known,
+            current: Current::Told,
+            processed: None,
+            print: None,
+            gap: None,
+            visibility: Visibility::Empty,
+            filtered: false,
+            delivery: None,
+            standing: 0,
+        }
+    }
+
+    fn occupy(&mut self, entry: Slot) {
+        match self.free.pop() {
+            Some(slot) => self.slots[slot as usize] = entry,
+            None => self.slots.push(entry),
+        }
     }
 
     fn join(&mut self, slot: u32, known: Known) -> Change {
@@ -395,20 +419,11 @@ impl Transcript {
                 None => Key::bare(Class::Top, NO_SEGMENT, 0),
             };
         }
-        let standing = row.known.standing(&mut self.segments);
-        let nth = standing.map_or(0, |standing| standing.nth);
-        if nth != row.standing {
-            Arc::make_mut(row).standing = nth;
+        let (key, standing) = key_of_message(&mut self.segments, &row.known);
+        if standing != row.standing {
+            Arc::make_mut(row).standing = standing;
         }
-        match (standing, row.known.local()) {
-            (Some(standing), local) => match (standing.place, local) {
-                (Some(place), _) => Key::placed(standing.segment, &place),
-                (None, Some(local)) => Key::bare(Class::Local, NO_SEGMENT, local.sequence),
-                (None, None) => Key::bare(Class::Unplaced, standing.segment, 0),
-            },
-            (None, Some(local)) => Key::bare(Class::Local, NO_SEGMENT, local.sequence),
-            (None, None) => Key::bare(Class::Unplaced, NO_SEGMENT, 0),
-        }
+        key
     }
 
     /// Sets visibility and delivery. Says whether either has changed.
@@ -478,11 +493,7 @@ impl Transcript {
     ) {
         match (was, is) {
             (false, false) => {}
-            (false, true) => {
-                let at = self.belongs(view, slot);
-                self.order_mut(view).insert(at, slot);
-                self.tell(view, |row| Diff::Insert { at, row: Arc::clone(row) }, slot);
-            }
+            (false, true) => self.appear(view, slot),
             (true, false) => {
                 let at = self.stood(view, slot, before);
                 self.order_mut(view).remove(at);
@@ -510,6 +521,12 @@ impl Transcript {
             }
             (true, true) => {}
         }
+    }
+
+    fn appear(&mut self, view: View, slot: u32) {
+        let at = self.belongs(view, slot);
+        self.order_mut(view).insert(at, slot);
+        self.tell(view, |row| Diff::Insert { at, row: Arc::clone(row) }, slot);
     }
 
     fn tell(&mut self, view: View, diff: impl FnOnce(&Arc<Row>) -> Diff, slot: u32) {
@@ -982,6 +999,18 @@ impl Faces {
             }
         }
     }
+}
+
+/// The sort key of a message, and which of its seats counts.
+fn key_of_message(segments: &mut Segments, known: &Known) -> (Key, u32) {
+    let standing = known.standing(segments);
+    let key = match (&standing, known.local()) {
+        (Some(Standing { segment, place: Some(place), .. }), _) => Key::placed(*segment, place),
+        (_, Some(local)) => Key::bare(Class::Local, NO_SEGMENT, local.sequence),
+        (Some(standing), None) => Key::bare(Class::Unplaced, standing.segment, 0),
+        (None, None) => Key::bare(Class::Unplaced, NO_SEGMENT, 0),
+    };
+    (key, standing.map_or(0, |standing| standing.nth))
 }
 
 fn gap_of(row: &Row) -> &Gap {

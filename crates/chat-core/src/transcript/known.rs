@@ -147,6 +147,7 @@ pub(super) enum Joined<'a> {
 }
 
 impl From<Sighting> for Known {
+    #[inline]
     fn from(sighting: Sighting) -> Self {
         let Sighting {
             aliases,
@@ -281,6 +282,11 @@ impl Known {
     /// Whether it has a content and nothing out of the ordinary.
     pub(super) const fn is_plain(&self) -> bool {
         self.rest.is_none() && self.version.is_some()
+    }
+
+    /// The newest version's content.
+    pub(super) fn newest(&self) -> Option<&Content> {
+        self.version.as_ref().map(|version| &version.content)
     }
 
     pub(super) fn has_pieces(&self) -> bool {
