@@ -4,9 +4,9 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use chat_core::{
-    AttachmentId, AttachmentStatus, Content, EndReason, Error, ErrorKind, GapHint, Interactive, Lost,
-    MessageId, Participant, ParticipantId, Processing, RawEvent, ReceiptKind, ReceiptSignal, Result, Role,
-    SavedSession, SessionUpdate, SystemEvent, Terminal, Text, TransportEvent, TypingSignal,
+    AttachmentId, AttachmentStatus, Capabilities, Content, EndReason, Error, ErrorKind, GapHint, Interactive,
+    Lost, MessageId, Participant, ParticipantId, Processing, RawEvent, ReceiptKind, ReceiptSignal, Result,
+    Role, SavedSession, SessionUpdate, SystemEvent, Terminal, Text, TransportEvent, TypingSignal,
 };
 
 use crate::{
@@ -411,6 +411,12 @@ impl ContactConsole {
             contact.tell(other(event));
             Ok(())
         })
+    }
+
+    /// Other limits and flags hold in this chat from here on; [`tell`](Self::tell) its connections with
+    /// `SessionUpdate::Capabilities`, or let them find out.
+    pub fn set_capabilities(&self, capabilities: Capabilities) {
+        self.centre.inner.contact(self.at, |contact, _| contact.capabilities = capabilities);
     }
 
     /// Forgets all but the newest `keep` items, as a service that caps its history.

@@ -190,7 +190,7 @@ impl Inner {
             let first = request.initial_message.clone();
             let mint = &mut state.mint;
             let past = past.map(|(at, segment)| (&state.contacts[at], segment));
-            let mut contact = Contact::start(mint, request, past);
+            let mut contact = Contact::start(mint, profile.capabilities, request, past);
             contact.records.connects += 1;
             contact.wires.push(wire);
             let customer = contact.customer.clone();

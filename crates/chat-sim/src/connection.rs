@@ -165,8 +165,9 @@ impl fmt::Debug for Handle {
 #[async_trait]
 impl ConnectionHandle for Handle {
     async fn submit(&self, command: Command) -> Result<Ack> {
+        let capabilities = self.centre.quietly(|state| state.contacts[self.contact].capabilities);
         if let Some(capability) = command.capability()
-            && !self.centre.profile.capabilities.can(capability)
+            && !capabilities.can(capability)
         {
             return Err(Error::unsupported(capability, SIM));
         }
@@ -292,7 +293,7 @@ impl Handle {
                 }
                 contact.alive()?;
                 still_in(contact)?;
-                check_text(&text, profile.capabilities)?;
+                check_text(&text, contact.capabilities)?;
                 let draft =
                     Draft { token: Some(token), ..Draft::new(contact.customer.clone(), Content::Text(text)) };
                 let id = contact.post(mint, profile, draft);
@@ -322,7 +323,7 @@ impl Handle {
             Command::UserData(data) => {
                 contact.alive()?;
                 let merged = contact.user_data.clone().merged_under(&data);
-                check_user_data(&merged, profile.capabilities)?;
+                check_user_data(&merged, contact.capabilities)?;
                 contact.user_data = merged;
                 Ok(Ack::Done)
             }

@@ -7,8 +7,8 @@ use std::{
 
 use bytes::Bytes;
 use chat_core::{
-    Alias, Attachment, AttachmentId, AttachmentStatus, Chunk, ClientToken, Content, EndReason, Error,
-    ErrorKind, MessageId, Participant, ParticipantId, ParticipantUpdate, Place, Primary, Receipt,
+    Alias, Attachment, AttachmentId, AttachmentStatus, Capabilities, Chunk, ClientToken, Content, EndReason,
+    Error, ErrorKind, MessageId, Participant, ParticipantId, ParticipantUpdate, Place, Primary, Receipt,
     ReceiptKind, ReceiptSignal, Result, Role, Scope, SegmentId, SessionUpdate, Sighting, StartRequest,
     SystemEvent, Text, Timestamp, TransportEvent, TypingSignal, TypingUpdate, UserData,
 };
@@ -30,6 +30,8 @@ pub(crate) struct Contact {
     pub(crate) id: Arc<str>,
     pub(crate) scope: Scope,
     pub(crate) segments: Vec<Segment>,
+    /// The profile's, until the console changes them.
+    pub(crate) capabilities: Capabilities,
     pub(crate) customer: Participant,
     pub(crate) token: Arc<str>,
     pub(crate) members: Vec<Member>,
@@ -69,7 +71,12 @@ impl Drop for Contact {
 
 impl Contact {
     /// A contact that begins now. It takes over the past from that segment on.
-    pub(crate) fn start(mint: &mut Mint, request: StartRequest, past: Option<(&Self, usize)>) -> Self {
+    pub(crate) fn start(
+        mint: &mut Mint,
+        capabilities: Capabilities,
+        request: StartRequest,
+        past: Option<(&Self, usize)>,
+    ) -> Self {
         let (started_at, id) = mint.instant_and_id();
         let name = request.display_name().unwrap_or_else(|| "Customer".into());
         let customer = Participant::new(Role::Customer).with_id(mint.id()).with_name(name);
@@ -88,6 +95,7 @@ impl Contact {
             files: past.map(|past| past.files.clone()).unwrap_or_default(),
             next_index: past.map_or(1, |past| past.next_index),
             members: vec![Member { who: customer.clone(), here: true }],
+            capabilities,
             customer,
             token: mint.id(),
             sent: HashMap::new(),

@@ -4,8 +4,8 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use chat_core::{
-    Ack, AttachmentId, AttachmentStatus, Capabilities, ClientToken, Delivery, Download, Error, ErrorKind,
-    FileAck, FileCommand, FileLimits, FileUrl, Result, Secret, Upload,
+    Ack, AttachmentId, AttachmentStatus, ClientToken, Delivery, Download, Error, ErrorKind, FileAck,
+    FileCommand, FileLimits, FileUrl, Result, Secret, Upload,
 };
 use futures::StreamExt;
 
@@ -32,7 +32,7 @@ impl Handle {
             }
             contact.alive()?;
             still_in(contact)?;
-            check(&upload, contact, profile.capabilities)?;
+            check(&upload, contact)?;
             Ok(None)
         })?;
         if let Some(answer) = repeated {
@@ -66,7 +66,7 @@ impl Handle {
                 return self.sent(contact, &first);
             }
             contact.alive()?;
-            check(&upload, contact, profile.capabilities)?;
+            check(&upload, contact)?;
             let file =
                 NewFile { name: upload.name, content_type: upload.content_type, bytes: bytes.freeze() };
             let customer = contact.customer.clone();
@@ -77,7 +77,8 @@ impl Handle {
 }
 
 /// The server's own check of a file.
-fn check(upload: &Upload, contact: &Contact, capabilities: Capabilities) -> Result<()> {
+fn check(upload: &Upload, contact: &Contact) -> Result<()> {
+    let capabilities = contact.capabilities;
     if let Some(limit) = capabilities.file_max_bytes.filter(|limit| upload.size > *limit) {
         return Err(Error::too_large("file", upload.size, limit, "bytes").with_delivery(Delivery::Refused));
     }
@@ -102,9 +103,9 @@ pub(crate) fn query(
 ) -> Result<FileAck> {
     match command {
         FileCommand::Limits => Ok(FileAck::Limits(FileLimits {
-            max_bytes: profile.capabilities.file_max_bytes,
-            max_count: profile.capabilities.files_max_count,
-            types: profile.capabilities.file_types.iter().map(|entry| String::from(*entry)).collect(),
+            max_bytes: contact.capabilities.file_max_bytes,
+            max_count: contact.capabilities.files_max_count,
+            types: contact.capabilities.file_types.iter().map(|entry| String::from(*entry)).collect(),
         })),
         FileCommand::Url { id } => {
             ready(contact, &id)?;

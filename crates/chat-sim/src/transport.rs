@@ -255,7 +255,7 @@ impl Attempt {
         driver.tap = tap;
         let centre = Arc::clone(&driver.centre);
         let profile = &centre.profile;
-        let (session, saved) = centre.change(|state| {
+        let (session, saved, capabilities) = centre.change(|state| {
             let contact = &mut state.contacts[contact];
             if let Some(lifetime) = profile.connection_lifetime
                 && let Some(wire) = contact.wires.iter_mut().find(|wire| wire.id == driver.id)
@@ -269,7 +269,7 @@ impl Attempt {
             session.started_at = Some(segment.started_at);
             session.participant.clone_from(&contact.customer.id);
             session.display_name.clone_from(&contact.customer.name);
-            (session, saved_session(contact))
+            (session, saved_session(contact), contact.capabilities)
         });
         let handle = Handle {
             centre: Arc::clone(&centre),
@@ -279,7 +279,7 @@ impl Attempt {
         };
         let (sender, events) = event_channel(profile.channel_capacity);
         tokio::spawn(driver.run(sender));
-        Connection { session, capabilities: profile.capabilities, saved, handle: Arc::new(handle), events }
+        Connection { session, capabilities, saved, handle: Arc::new(handle), events }
     }
 }
 

@@ -103,7 +103,7 @@ async fn a_gap_is_filled_in_order_and_the_mirror_agrees() {
 fn feed(mirror: &mut Mirror, events: &[ChatEvent]) {
     for event in events {
         match event {
-            ChatEvent::Transcript(diff) => mirror.apply(diff).unwrap(),
+            ChatEvent::Transcript(diff) => mirror.apply(diff).expect("diffs reproduce the transcript"),
             ChatEvent::Missed { snapshot, .. } => mirror.reset(snapshot),
             _ => {}
         }

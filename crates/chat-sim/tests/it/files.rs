@@ -109,6 +109,25 @@ async fn the_centre_checks_its_limits() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn limits_that_change_during_the_chat_hold() {
+    let chat = chat(Centre::new()).await;
+    chat.submit(upload("a", note(10))).await.unwrap();
+    let mut tighter = chat.connection.capabilities;
+    tighter.file_max_bytes = Some(9);
+    tighter = tighter.without(chat_core::Capability::Notice);
+    chat.agent.set_capabilities(tighter);
+    let error = chat.submit(upload("b", note(10))).await.unwrap_err();
+    assert_eq!(
+        (error.kind(), error.delivery()),
+        (&ErrorKind::TooLarge { limit: 9, actual: 10, unit: "bytes" }, Delivery::Refused)
+    );
+    let error = chat.submit(Command::Notice("n".into())).await.unwrap_err();
+    assert!(matches!(error.kind(), ErrorKind::Unsupported { .. }));
+    let again = super::resume(&chat.centre, &chat.connection.saved).await.unwrap();
+    assert_eq!(again.capabilities, tighter);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_file_of_another_size_than_announced_is_not_posted() {
     let chat = chat(Centre::new()).await;
     for announced in [3, 5] {
