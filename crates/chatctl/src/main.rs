@@ -1,7 +1,11 @@
 //! Owns the command line: `demo` (the default), `sim`, `chat`; what fails is one line on standard error.
 
+mod demo;
 mod failure;
+mod json;
 mod output;
+mod reader;
+mod render;
 mod sim;
 
 use std::process::ExitCode;
@@ -9,21 +13,26 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
-use crate::failure::{Context, Failure, Result};
+use crate::failure::{Context, Result};
 
 /// One chat API for any contact centre: a demonstration, a simulator, a terminal chat.
 #[derive(Debug, Parser)]
-#[command(name = "chatctl", version)]
+#[command(name = "chatctl", version, args_conflicts_with_subcommands = true)]
 struct Cli {
     /// What to log, on standard error: `info`, or `chat_core=debug,chat_net=debug`.
     #[arg(long, global = true, value_name = "FILTER")]
     log: Option<String>,
     #[command(subcommand)]
-    command: Command,
+    command: Option<Command>,
+    /// Without a command: the demo.
+    #[command(flatten)]
+    demo: demo::DemoArgs,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Plays a conversation over real sockets and checks it against the centre's truth (the default).
+    Demo(demo::DemoArgs),
     /// Serves a simulated contact centre to unmodified vendor clients, until it is stopped.
     Sim(sim::SimArgs),
 }
@@ -46,7 +55,8 @@ fn start(cli: Cli) -> Result<ExitCode> {
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("the runtime")?;
     let code = runtime.block_on(async {
-        match cli.command {
+        match cli.command.unwrap_or(Command::Demo(cli.demo)) {
+            Command::Demo(args) => demo::run(args).await,
             Command::Sim(args) => sim::run(args).await,
         }
     });

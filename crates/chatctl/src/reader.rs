@@ -1,0 +1,37 @@
+//! Owns reading a session: its events, in order, to a watcher, with the transcript that they make.
+
+use std::time::Duration;
+
+use chat_core::{ChatEvent, Events, Mirror};
+use tokio::time::timeout;
+
+use crate::{
+    failure::{Context, Result},
+    render::Watcher,
+};
+
+/// A burst is over when nothing has come for so long.
+const QUIET: Duration = Duration::from_millis(250);
+
+/// Reads to the end. `heard` learns of each event after the watcher.
+pub(crate) async fn read(
+    mut events: Events,
+    watcher: &mut dyn Watcher,
+    mut heard: impl FnMut(&ChatEvent, &Mirror),
+) -> Result<()> {
+    let mut transcript = Mirror::new();
+    loop {
+        let Ok(next) = timeout(QUIET, events.next()).await else {
+            watcher.quiet()?;
+            continue;
+        };
+        let Some(event) = next else { return watcher.quiet() };
+        match &event {
+            ChatEvent::Transcript(diff) => transcript.apply(diff).context("the session's events")?,
+            ChatEvent::Missed { snapshot, .. } => transcript.reset(snapshot),
+            _ => {}
+        }
+        watcher.event(&event, &transcript)?;
+        heard(&event, &transcript);
+    }
+}

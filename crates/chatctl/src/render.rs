@@ -1,0 +1,275 @@
+//! Owns how a chat looks on a terminal: one line a message, as it comes, in colour where that is wanted.
+
+use std::collections::{HashMap, VecDeque};
+
+use chat_core::{
+    ChatEvent, Content, Diff, Mirror, Participant, ParticipantId, ReceiptKind, Role, RosterEvent, Row,
+    TypingEvent,
+    session::{ConnectionEvent, SessionEvent},
+};
+
+use crate::{failure::Result, output::printable};
+
+/// Takes what is written, line by line.
+pub(crate) type Sink = Box<dyn FnMut(&str) -> Result<()> + Send>;
+
+/// Who watches the events of a session.
+pub(crate) trait Watcher: Send {
+    /// An event came. `transcript` is the transcript after it.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    fn event(&mut self, event: &ChatEvent, transcript: &Mirror) -> Result<()>;
+
+    /// Nothing has come for a while.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    fn quiet(&mut self) -> Result<()> {
+        Ok(())
+    }
+
+    /// Something to say beside the events.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    fn note(&mut self, text: &str) -> Result<()>;
+}
+
+/// Messages of a burst that are shown at its beginning, and at its end.
+const BURST_ENDS: usize = 3;
+
+/// Width of the column of names.
+const NAMES: usize = 10;
+
+/// A terminal.
+pub(crate) struct Terminal {
+    sink: Sink,
+    colours: bool,
+    /// The customer's name, for rows that no vendor has named yet.
+    own_name: String,
+    /// Who is who, for receipts.
+    names: HashMap<ParticipantId, String>,
+    /// Messages in a row, without a pause and without anything else between them.
+    in_a_row: usize,
+    /// The last of them, not written yet; older ones are only counted.
+    held: VecDeque<String>,
+    skipped: usize,
+    /// A failed attempt to come back was told; not each is.
+    pending_told: bool,
+}
+
+#[derive(Clone, Copy)]
+enum Colour {
+    Customer,
+    Agent,
+    Bot,
+    Other,
+    Note,
+}
+
+impl Terminal {
+    /// A terminal for the chat of `own_name`.
+    pub(crate) fn new(sink: Sink, colours: bool, own_name: &str) -> Self {
+        Self {
+            sink,
+            colours,
+            own_name: printable(own_name),
+            names: HashMap::new(),
+            in_a_row: 0,
+            held: VecDeque::new(),
+            skipped: 0,
+            pending_told: false,
+        }
+    }
+
+    fn paint(&self, colour: Colour, text: &str) -> String {
+        if !self.colours {
+            return text.to_owned();
+        }
+        let code = match colour {
+            Colour::Customer => "36",
+            Colour::Agent => "32",
+            Colour::Bot => "35",
+            Colour::Other => "33",
+            Colour::Note => "2",
+        };
+        format!("\x1b[{code}m{text}\x1b[0m")
+    }
+
+    fn message(&mut self, row: &Row) -> Result<()> {
+        let line = self.line(row);
+        self.in_a_row += 1;
+        if self.in_a_row <= BURST_ENDS {
+            return (self.sink)(&line);
+        }
+        if self.held.len() == BURST_ENDS {
+            self.held.pop_front();
+            self.skipped += 1;
+        }
+        self.held.push_back(line);
+        Ok(())
+    }
+
+    fn line(&self, row: &Row) -> String {
+        let from = row.from();
+        let name = match from {
+            _ if row.is_own() => self.own_name.clone(),
+            Some(Participant { name: Some(name), .. }) => printable(name),
+            Some(Participant { role, .. }) => role_name(role),
+            None => "?".to_owned(),
+        };
+        let colour = match from.map(|from| &from.role) {
+            _ if row.is_own() => Colour::Customer,
+            Some(Role::Agent | Role::Supervisor) => Colour::Agent,
+            Some(Role::Bot) => Colour::Bot,
+            _ => Colour::Other,
+        };
+        if row.gap().is_some() {
+            return self.paint(Colour::Note, &format!("{:>NAMES$}  (something is missing here)", ""));
+        }
+        format!("{}  {}", self.paint(colour, &format!("{name:>NAMES$}")), what(row))
+    }
+
+    /// Ends a burst: what was held back is written now.
+    fn flush(&mut self) -> Result<()> {
+        self.in_a_row = 0;
+        let skipped = std::mem::take(&mut self.skipped);
+        if skipped > 0 {
+            let line = self.paint(Colour::Note, &format!("{:>NAMES$}  … {skipped} more …", ""));
+            (self.sink)(&line)?;
+        }
+        while let Some(line) = self.held.pop_front() {
+            (self.sink)(&line)?;
+        }
+        Ok(())
+    }
+
+    fn named(&mut self, who: &Participant) -> String {
+        let name = who.name.as_deref().map_or_else(|| role_name(&who.role), printable);
+        if let Some(id) = &who.id {
+            self.names.insert(id.clone(), name.clone());
+        }
+        name
+    }
+
+    fn diff(&mut self, diff: &Diff, transcript: &Mirror) -> Result<()> {
+        match diff {
+            Diff::Insert { row, .. } => self.message(row),
+            Diff::Reset(_) => self.all(transcript),
+            _ => Ok(()),
+        }
+    }
+
+    fn all(&mut self, transcript: &Mirror) -> Result<()> {
+        transcript.iter().try_for_each(|row| self.message(row))
+    }
+
+    /// What an event other than a message says, if a person cares.
+    fn said(&mut self, event: &ChatEvent) -> Option<String> {
+        Some(match event {
+            ChatEvent::Connection(event) => match &**event {
+                ConnectionEvent::Established(_) => "connected".into(),
+                ConnectionEvent::Lost(error) => {
+                    self.pending_told = false;
+                    format!("the connection is lost: {error}")
+                }
+                ConnectionEvent::Pending(error) if !std::mem::replace(&mut self.pending_told, true) => {
+                    format!("trying to come back: {error}")
+                }
+                ConnectionEvent::Restored(_) => "the connection is back; fetching what was missed".into(),
+                ConnectionEvent::Broken(error) => format!("gave up: {error}"),
+                _ => return None,
+            },
+            ChatEvent::Session(event) => match &**event {
+                SessionEvent::Ready => "the transcript is whole".into(),
+                SessionEvent::GapOpen(error) => format!("something is missing for now: {error}"),
+                SessionEvent::Queue { position: Some(position) } => format!("number {position} in the queue"),
+                SessionEvent::Transfer { succeeded: true } => "passed on to somebody else".into(),
+                _ => return None,
+            },
+            ChatEvent::Participant(event) => {
+                let (member, what) = match &event.change {
+                    RosterEvent::Joined(member) => (member, "joined"),
+                    RosterEvent::Left(member) => (member, "left"),
+                    RosterEvent::AutoDisconnected(member) => (member, "was away for too long"),
+                    RosterEvent::Renamed(member) => (member, "has a new name"),
+                    _ => return None,
+                };
+                format!("{} {what}", self.named(&member.who))
+            }
+            ChatEvent::Typing(event) => match &**event {
+                TypingEvent::Started { who, .. } => format!("{} is typing", self.named(who)),
+                _ => return None,
+            },
+            ChatEvent::Receipt(event) => {
+                let who = self.names.get(&event.by).map_or("the other side", String::as_str);
+                match event.kind {
+                    ReceiptKind::Delivered => format!("{who} got it"),
+                    ReceiptKind::Read => format!("{who} has read it"),
+                }
+            }
+            ChatEvent::Error(error) => format!("error: {error}"),
+            ChatEvent::Ended(_) => "the chat has ended".into(),
+            _ => return None,
+        })
+    }
+}
+
+impl Watcher for Terminal {
+    fn event(&mut self, event: &ChatEvent, transcript: &Mirror) -> Result<()> {
+        match event {
+            ChatEvent::Transcript(diff) => self.diff(diff, transcript),
+            ChatEvent::Missed { .. } => {
+                self.note("too much came at once: this is all of it")?;
+                self.all(transcript)
+            }
+            event => match self.said(event) {
+                Some(text) => self.note(&text),
+                None => Ok(()),
+            },
+        }
+    }
+
+    fn quiet(&mut self) -> Result<()> {
+        self.flush()
+    }
+
+    fn note(&mut self, text: &str) -> Result<()> {
+        self.flush()?;
+        let line = self.paint(Colour::Note, &format!("{:>NAMES$}  {}", "·", printable(text)));
+        (self.sink)(&line)
+    }
+}
+
+/// What a message holds, in one harmless line.
+fn what(row: &Row) -> String {
+    let text = match row.content() {
+        Some(Content::Text(text)) => text.body.to_string(),
+        Some(Content::Files(files)) => {
+            let names: Vec<&str> = files.iter().map(|file| &*file.name).collect();
+            format!("[file: {}]", names.join(", "))
+        }
+        Some(Content::Interactive(question)) => {
+            let choices: Vec<&str> = question.choices.iter().map(|choice| &*choice.title).collect();
+            format!("{} [{}]", question.title.as_deref().unwrap_or_default(), choices.join(" | "))
+        }
+        Some(Content::PushUrl(url)) => url.to_string(),
+        Some(Content::Notice(notice)) => notice.to_string(),
+        Some(Content::Other(raw)) => format!("[{}]", raw.kind),
+        _ => String::new(),
+    };
+    printable(&text)
+}
+
+fn role_name(role: &Role) -> String {
+    match role {
+        Role::Customer => "customer".into(),
+        Role::Agent => "agent".into(),
+        Role::Supervisor => "supervisor".into(),
+        Role::Bot => "bot".into(),
+        Role::System => "system".into(),
+        Role::Other(other) => printable(other),
+        _ => "somebody".into(),
+    }
+}
