@@ -393,7 +393,10 @@ impl Outbox {
     /// When to call with [`OutboxInput::Tick`].
     pub fn deadline(&self) -> Option<Instant> {
         let head = self.queue.front().filter(|_| self.may_send()).and_then(|entry| match entry.stage {
-            Stage::Unknown { search: Search::Due(at), .. } if !self.policy.idempotent => Some(at),
+            Stage::Unknown { search, .. } if !self.policy.idempotent => match search {
+                Search::Due(at) => Some(at),
+                Search::Running { .. } => None,
+            },
             Stage::Queued | Stage::Unknown { .. } => self.lane_until,
             _ => None,
         });

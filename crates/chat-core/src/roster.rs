@@ -119,6 +119,8 @@ pub struct Roster<K> {
     base: Fold,
     /// With what is no item of the transcript.
     shown: Fold,
+    /// The chat is over, even if no item says so.
+    over: bool,
 }
 
 /// Who is the same participant: by id, else by role and name.
@@ -238,6 +240,7 @@ impl<K: Ord + Clone> Roster<K> {
             newest: None,
             base: Fold::default(),
             shown: Fold::default(),
+            over: false,
         }
     }
 
@@ -286,6 +289,12 @@ impl<K: Ord + Clone> Roster<K> {
         if slot.as_ref().is_none_or(|old| old.time.is_none() || time.is_none() || old.time <= *time) {
             *slot = Some(fact);
         }
+        self.show()
+    }
+
+    /// The chat is over: nobody is there any more. If no item tells when, it ended with the newest. Returns what changed.
+    pub fn end(&mut self) -> Vec<RosterEvent> {
+        self.over = true;
         self.show()
     }
 
@@ -361,6 +370,10 @@ impl<K: Ord + Clone> Roster<K> {
                     shown.apply(fact);
                 }
             }
+        }
+        if self.over && shown.ended_at.is_none() {
+            let who = Participant::new(Role::System);
+            shown.apply(&RosterFact { who, event: Some(SystemEvent::Ended), time: self.newest });
         }
         let events = difference(&self.shown, &shown);
         self.shown = shown;

@@ -94,8 +94,8 @@ struct Model {
     stable: bool,
     /// The wait is one that the server asked for.
     told_to_wait: bool,
-    /// `None`: no renewal planned. Else whether one is due at some time, and whether its time has passed.
-    renewal: Option<(bool, bool)>,
+    /// `None`: no renewal planned. Else whether one is due at some time, and whether its time, if it has one, is over.
+    renewal: Option<(bool, Option<bool>)>,
     backfilling: bool,
     again: bool,
     retry_backfill: bool,
@@ -308,8 +308,8 @@ impl ReferenceStateMachine for Model {
                     if m.credentials_waiting {
                         m.renew();
                     } else {
-                        let passed = m.renewal.is_some_and(|(_, passed)| passed);
-                        m.renewal = Some((!advice.is_final() && !passed, passed));
+                        let over = m.renewal.and_then(|(_, over)| over);
+                        m.renewal = Some((!advice.is_final() && over != Some(true), over));
                     }
                 } else if m.credentials_waiting {
                     m.reconnect();
@@ -352,7 +352,7 @@ impl ReferenceStateMachine for Model {
                     m.broken();
                 }
             }
-            Step::RenewBefore if !m.closing => m.renewal = Some((true, false)),
+            Step::RenewBefore if !m.closing => m.renewal = Some((true, Some(false))),
             Step::Ended => m.end(),
             Step::Gap if m.backfilling => m.again = true,
             Step::Gap => m.backfill(),
@@ -373,8 +373,8 @@ impl ReferenceStateMachine for Model {
             }
             Step::Long => {
                 m.stable = true;
-                if let Some((_, passed)) = &mut m.renewal {
-                    *passed = true;
+                if let Some((_, Some(over))) = &mut m.renewal {
+                    *over = true;
                 }
             }
             Step::NetworkUp if m.phase == Phase::Waiting && !m.told_to_wait => m.reconnect(),
@@ -561,7 +561,7 @@ impl StateMachineTest for Machine {
 }
 
 prop_state_machine! {
-    #![proptest_config(ProptestConfig { cases: 500, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn the_link_machine_does_what_the_model_says(sequential 1..60 => Machine);

@@ -138,7 +138,7 @@ impl World {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 2_000, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn what_was_stored_is_sent_once_in_order_or_reported_as_failed(
@@ -226,4 +226,26 @@ fn what_waits_too_long_expires_but_what_has_left_does_not() {
         .collect();
     assert_eq!(done, [(&second, &ErrorKind::Expired)]);
     assert_eq!(outbox.unsettled(), Some(&first));
+}
+
+/// A connection to a vendor that swallows repeats, then one to a vendor that does not.
+#[test]
+fn what_may_be_there_is_looked_for_when_repeats_are_not_swallowed_any_more() {
+    let mut now = Instant::now();
+    let mut policy = OutboxPolicy::default();
+    policy.idempotent = true;
+    let mut outbox = Outbox::new(policy, 1);
+    outbox.handle(now, OutboxInput::Released);
+    let (token, _) = outbox.push(now, OutgoingBody::Text(Text::plain("x"))).unwrap();
+    let fail =
+        |attempt, kind| OutboxInput::Failed { token: token.clone(), attempt, error: Error::new(kind, "") };
+    outbox.handle(now, fail(0, ErrorKind::Timeout));
+    now = outbox.deadline().unwrap();
+    outbox.handle(now, OutboxInput::Tick);
+    outbox.set_vendor(false, SETTLE);
+    let actions = outbox.handle(now, fail(1, ErrorKind::Network));
+    assert!(
+        matches!(&actions[..], [.., OutboxAction::Settle { token: asked, .. }] if *asked == token),
+        "{actions:?}"
+    );
 }

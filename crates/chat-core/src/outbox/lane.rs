@@ -79,6 +79,11 @@ impl Outbox {
         let open = stored && self.lane_until.is_none();
         let idempotent = self.policy.idempotent;
         let Some(entry) = self.queue.front_mut() else { return };
+        if entry.stage == Stage::Queued && entry.doubt.is_some() && !idempotent {
+            // The vendor was idempotent when it left, and is not any more.
+            entry.unknown_at(now);
+            entry.report(out);
+        }
         match &mut entry.stage {
             Stage::Unknown { search, .. } if !idempotent => {
                 if let Search::Due(at) = *search
@@ -172,6 +177,7 @@ impl Outbox {
                 return self.fail(index, error, out);
             }
             entry.refreshed = true;
+            self.lane_until = None;
             self.requeue(index, out);
             if self.access != Access::Refreshing {
                 self.access = Access::Refreshing;

@@ -100,6 +100,18 @@ fn the_end_takes_everybody_and_gives_the_duration() {
 }
 
 #[test]
+fn an_end_without_an_item_ends_with_the_newest() {
+    let mut roster = Roster::new();
+    roster.set(1, fact(agent("a"), SystemEvent::Joined, 10));
+    roster.set(2, fact(agent("a"), None, 20));
+    roster.set(3, fact(agent("a"), None, 30));
+    assert_eq!(names(&roster.end()), ["left Agent a"]);
+    assert_eq!(roster.stats().ended_at, at(30));
+    assert_eq!(roster.stats().duration, Some(Duration::from_secs(20)));
+    assert_eq!(roster.end(), []);
+}
+
+#[test]
 fn an_update_beside_the_transcript_counts_unless_an_item_is_newer() {
     let update = |event, seconds| ParticipantUpdate { who: agent("a"), event, time: at(seconds) };
     let mut roster = Roster::new();

@@ -17,7 +17,7 @@ use crate::{
     event::{EndReason, ParticipantUpdate, SessionUpdate, TransportEvent, TypingUpdate},
     ids::{ClientToken, ParticipantId},
     link::LinkInput,
-    message::{AliasKind, Content, Role, Sighting, SystemEvent},
+    message::{AliasKind, Content, Participant, Role, Sighting, SystemEvent},
     outbox::OutboxInput,
     roster::{RosterEvent, RosterFact},
     time::Timestamp,
@@ -148,7 +148,8 @@ impl State {
             None => {}
             Some(Content::Event(event)) => self.on_system_event(row, event.clone()),
             Some(_) => {
-                self.note_speaker(row);
+                // Who speaks is in the chat, even if nobody told of the joining.
+                self.note_participant(row, None);
                 if !row.is_own()
                     && let Some(who) = row.from()
                 {
@@ -185,39 +186,40 @@ impl State {
             SystemEvent::Authentication { phase, session } => {
                 self.publish(ChatEvent::Authentication(Arc::new(AuthenticationEvent { phase, session })));
             }
-            // The terminal event tells of the end, once.
-            SystemEvent::Ended | SystemEvent::Typing => {}
-            event => self.note_participant(row, Some(event)),
+            SystemEvent::Typing => {}
+            event => {
+                if matches!(event, SystemEvent::Left | SystemEvent::AutoDisconnected)
+                    && let Some(who) = row.from()
+                {
+                    for event in self.others_typing.over(who) {
+                        self.publish_typing(event);
+                    }
+                }
+                // Of the end the roster learns when; the readers learn of it through the terminal event, once.
+                self.note_participant(row, Some(event));
+            }
         }
     }
 
     /// A row tells something about its sender.
     fn note_participant(&mut self, row: &Row, event: Option<SystemEvent>) {
-        let Some(who) = row.from() else { return };
+        let who = match (row.from(), &event) {
+            (Some(who), _) => who.clone(),
+            (None, Some(SystemEvent::Ended)) => Participant::new(Role::System),
+            (None, _) => return,
+        };
         let time = row.time().map(|time| time.at);
         let changes = match row.mark() {
-            Some(mark) => {
-                self.roster.set(self.transcript.spot(mark), RosterFact { who: who.clone(), event, time })
-            }
+            Some(mark) => self.roster.set(self.transcript.spot(mark), RosterFact { who, event, time }),
             None => match event {
-                Some(event) => self.roster.update(&ParticipantUpdate { who: who.clone(), event, time }),
+                Some(event) => self.roster.update(&ParticipantUpdate { who, event, time }),
                 None => Vec::new(),
             },
         };
         self.publish_roster(changes, time);
     }
 
-    /// Who speaks is in the chat, even if nobody told of the joining.
-    fn note_speaker(&mut self, row: &Row) {
-        let Some(who) = row.from() else { return };
-        let known =
-            self.roster.members().iter().any(|member| member.who.id.is_some() && member.who.id == who.id);
-        if !known && !matches!(who.role, Role::System) {
-            self.note_participant(row, None);
-        }
-    }
-
-    fn publish_roster(&mut self, changes: Vec<RosterEvent>, time: Option<Timestamp>) {
+    pub(super) fn publish_roster(&mut self, changes: Vec<RosterEvent>, time: Option<Timestamp>) {
         for change in changes {
             let agents_connected = self.roster.agents_connected();
             self.publish(ChatEvent::Participant(Arc::new(ParticipantEvent {
@@ -253,8 +255,20 @@ impl State {
         delivered: Option<Timestamp>,
         read: Option<Timestamp>,
     ) {
-        // One's own receipts, as told by another tab, are no news.
-        if self.info.as_ref().and_then(|info| info.participant.as_ref()) == Some(by) || !row.is_own() {
+        if self.info.as_ref().and_then(|info| info.participant.as_ref()) == Some(by) {
+            // Our own, from another tab or an earlier process: no news, and not to be sent again.
+            if let Some(mark) = row.mark() {
+                let spot = self.transcript.spot(mark);
+                if delivered.is_some() {
+                    self.receipts.known(ReceiptKind::Delivered, &spot);
+                }
+                if read.is_some() {
+                    self.receipts.known(ReceiptKind::Read, &spot);
+                }
+            }
+            return;
+        }
+        if !row.is_own() {
             return;
         }
         let Some(message) = row.message_id() else { return };

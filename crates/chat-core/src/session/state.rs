@@ -401,7 +401,9 @@ impl State {
         if renewed {
             self.publish(ChatEvent::Connection(Arc::new(ConnectionEvent::Renewed)));
         }
-        self.refreshed(now, true);
+        // Whatever made it, the credentials were good for it.
+        self.refreshing = false;
+        self.outbox_input(now, OutboxInput::Refreshed { ok: true });
         self.start_polling(now, restoring);
         Some(events)
     }
@@ -422,7 +424,7 @@ impl State {
         if *error.kind() == ErrorKind::SessionLost {
             self.effects.push(Effect::Forget);
         }
-        if matches!(error.kind(), ErrorKind::Unauthorized | ErrorKind::AccessDenied) {
+        if matches!(error.retry(), Retry::Never | Retry::WithNewCredentials) {
             self.refreshed(now, false);
         }
         if self.opened.is_some() {
@@ -766,6 +768,10 @@ impl State {
         }
         for event in self.others_typing.clear() {
             self.publish_typing(event);
+        }
+        if reason != EndReason::Left {
+            let changes = self.roster.end();
+            self.publish_roster(changes, None);
         }
         self.live = None;
         self.backfill = None;
