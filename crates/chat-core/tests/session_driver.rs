@@ -1,0 +1,356 @@
+//! The session's driver against a scripted adapter: what it asks for, in which order, and what it never does.
+
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use chat_core::{
+    Ack, Alias, Capabilities, Capability, ChatEvent, ChatSession, Command, ConnectError, ConnectRequest, Connection,
+    ConnectionHandle, Content, EndReason, Error, ErrorKind, EventSender, HistoryPage, Intent, LinkState, Lost, MessageId,
+    Outgoing, Participant, Place, Primary, Result, Retry, Role, SavedSession, Scope, SegmentId, Sent, SessionDirectory,
+    SessionInfo, SessionSettings, Sighting, StartRequest, Terminal, Text, Timestamp, Transport, TransportEvent,
+    TransportId, event_channel, session::ConnectionEvent,
+};
+use mockall::mock;
+use serde_json::Map;
+
+const ID: TransportId = TransportId::new("mock");
+
+mock! {
+    #[derive(Debug)]
+    Vendor {}
+
+    #[async_trait]
+    impl Transport for Vendor {
+        fn id(&self) -> TransportId;
+        fn capabilities(&self) -> Capabilities;
+        async fn connect(&self, request: ConnectRequest) -> std::result::Result<Connection, ConnectError>;
+        async fn verify(&self, saved: &SavedSession) -> Result<bool>;
+    }
+}
+
+mock! {
+    #[derive(Debug)]
+    Handle {}
+
+    #[async_trait]
+    impl ConnectionHandle for Handle {
+        async fn submit(&self, command: Command) -> Result<Ack>;
+    }
+}
+
+fn capabilities() -> Capabilities {
+    Capabilities::new()
+        .with(Capability::Start)
+        .with(Capability::Join)
+        .with(Capability::Restore)
+        .with(Capability::Verify)
+        .with(Capability::History)
+        .with(Capability::IdempotentSend)
+        .with(Capability::Typing)
+}
+
+fn saved() -> SavedSession {
+    SavedSession::new(ID, Map::new())
+}
+
+fn sighting(n: u64, text: &str) -> Sighting {
+    let scope = Scope::new("chat");
+    Sighting::new(SegmentId::new("chat"))
+        .with_alias(Alias::message(&scope, &MessageId::new(format!("m{n}"))))
+        .with_place(Place::exact(Primary::Index(n, 0)))
+        .with_time(Timestamp::from_millis(n as i64 * 1_000).unwrap())
+        .with_sender(Participant::new(Role::Agent).with_id("agent"), false)
+        .with_content(Content::Text(Text::plain(text)))
+}
+
+/// What the adapter was asked, in order.
+type Asked = Arc<Mutex<Vec<String>>>;
+
+fn note(asked: &Asked, what: impl Into<String>) {
+    asked.lock().unwrap().push(what.into());
+}
+
+/// A connection whose handle notes what it is asked and answers well.
+fn connection(asked: &Asked) -> (Connection, EventSender) {
+    let (sender, events) = event_channel(16);
+    let mut handle = MockHandle::new();
+    let seen = Arc::clone(asked);
+    handle.expect_submit().returning(move |command| {
+        note(&seen, name(&command));
+        Ok(match command {
+            Command::Send(Outgoing { token, .. }) => {
+                let id = MessageId::new(format!("of {token}"));
+                let mut told = sighting(1_000, "");
+                told.aliases = [Alias::message(&Scope::new("chat"), &id)].into_iter().collect();
+                told.content = None;
+                told.own = Some(true);
+                Ack::Sent(Sent { sighting: Some(Box::new(told)) })
+            }
+            Command::History(_) => Ack::History(HistoryPage::default()),
+            _ => Ack::Done,
+        })
+    });
+    let connection = Connection {
+        session: SessionInfo::new("chat", "chat"),
+        capabilities: capabilities(),
+        saved: saved(),
+        handle: Arc::new(handle),
+        events,
+    };
+    (connection, sender)
+}
+
+fn name(command: &Command) -> &'static str {
+    match command {
+        Command::Send(_) => "send",
+        Command::History(_) => "history",
+        Command::Leave { end: true } => "end",
+        Command::Leave { end: false } => "leave",
+        Command::Typing(_) => "typing",
+        _ => "other",
+    }
+}
+
+/// A vendor that gives out these connections, in order; an error where there is none.
+fn vendor(asked: &Asked, outcomes: Vec<std::result::Result<Connection, Error>>) -> MockVendor {
+    let mut vendor = MockVendor::new();
+    vendor.expect_id().return_const(ID);
+    vendor.expect_capabilities().returning(capabilities);
+    let outcomes = Mutex::new(outcomes.into_iter());
+    let asked = Arc::clone(asked);
+    vendor.expect_connect().returning(move |request| {
+        note(&asked, match request.intent {
+            Intent::Start(_) => "start",
+            Intent::Join(_) => "join",
+            Intent::Resume(_) => "resume",
+            _ => "?",
+        });
+        match outcomes.lock().unwrap().next() {
+            Some(outcome) => outcome.map_err(ConnectError::from),
+            None => Err(Error::new(ErrorKind::Network, "no more connections").into()),
+        }
+    });
+    vendor
+}
+
+fn asked_of(asked: &Asked) -> Vec<String> {
+    asked.lock().unwrap().clone()
+}
+
+async fn until(session: &ChatSession, met: impl Fn(LinkState) -> bool) {
+    let mut events = session.events();
+    tokio::time::timeout(Duration::from_secs(3_600), async {
+        while !met(session.link_state()) {
+            events.next().await.expect("the session goes on");
+        }
+    })
+    .await
+    .expect("in time");
+}
+
+fn lost(kind: ErrorKind, resumable: bool) -> Terminal {
+    Terminal::Lost(Lost { error: Error::new(kind, "test"), resumable })
+}
+
+#[tokio::test(start_paused = true)]
+async fn refused_credentials_are_final_until_new_ones_come() {
+    let asked = Asked::default();
+    let (first, events) = connection(&asked);
+    let (second, _keep) = connection(&asked);
+    let vendor = vendor(&asked, vec![Ok(first), Err(Error::new(ErrorKind::Unauthorized, "token")), Ok(second)]);
+    let session = ChatSession::builder(vendor).start(StartRequest::named("Ada")).await.unwrap();
+    until(&session, |state| state == LinkState::Live).await;
+    events.finish(lost(ErrorKind::Network, true));
+    drop(events);
+    until(&session, |state| state == LinkState::Failed).await;
+    // An hour passes: nobody knocks again.
+    tokio::time::sleep(Duration::from_secs(3_600)).await;
+    assert_eq!(asked_of(&asked), ["start", "history", "resume"]);
+    assert_eq!(*session.send_text("hello").unwrap_err().kind(), ErrorKind::NotActive);
+
+    session.reconnect(Some(saved())).unwrap();
+    until(&session, |state| state == LinkState::Live).await;
+    assert_eq!(asked_of(&asked)[3..], ["resume", "history"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn history_is_fetched_before_the_queued_send_leaves() {
+    let asked = Asked::default();
+    let (first, events) = connection(&asked);
+    let (second, _keep) = connection(&asked);
+    let session = ChatSession::builder(vendor(&asked, vec![Ok(first), Ok(second)]))
+        .start(StartRequest::named("Ada"))
+        .await
+        .unwrap();
+    until(&session, |state| state == LinkState::Live).await;
+    events.finish(lost(ErrorKind::Network, true));
+    drop(events);
+    until(&session, |state| matches!(state, LinkState::Waiting { .. })).await;
+    let pending = session.send_text("while away").unwrap();
+    assert_eq!(session.transcript().len(), 1, "it stands in the transcript at once");
+    pending.await.unwrap();
+    assert_eq!(asked_of(&asked), ["start", "history", "resume", "history", "send"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_end_goes_out_after_what_was_accepted() {
+    let asked = Asked::default();
+    let (first, events) = connection(&asked);
+    let session =
+        ChatSession::builder(vendor(&asked, vec![Ok(first)])).start(StartRequest::named("Ada")).await.unwrap();
+    let mut readers = session.events();
+    let bye = session.send_text("bye").unwrap();
+    session.end().await.unwrap();
+    bye.await.unwrap();
+    assert_eq!(asked_of(&asked), ["start", "history", "send", "end"]);
+    assert_eq!(*session.send_text("more").unwrap_err().kind(), ErrorKind::NotActive);
+
+    // The vendor still has something to say before its own end.
+    events.send(TransportEvent::Message(Box::new(sighting(5, "How did we do?")))).await.unwrap();
+    events.finish(Terminal::Ended(EndReason::EndedByService));
+    drop(events);
+    let mut last = None;
+    while let Some(event) = readers.next().await {
+        last = Some(event);
+    }
+    assert!(matches!(last, Some(ChatEvent::Ended(EndReason::EndedByService))));
+    assert_eq!(session.transcript().len(), 2);
+    assert_eq!(session.ended(), Some(EndReason::EndedByService));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_end_that_the_vendor_never_confirms_is_reported_all_the_same() {
+    let asked = Asked::default();
+    let (first, _events) = connection(&asked);
+    let session =
+        ChatSession::builder(vendor(&asked, vec![Ok(first)])).start(StartRequest::named("Ada")).await.unwrap();
+    let mut events = session.events();
+    session.end().await.unwrap();
+    let mut ends = 0;
+    while let Some(event) = events.next().await {
+        ends += u32::from(matches!(event, ChatEvent::Ended(EndReason::EndedByUs)));
+    }
+    assert_eq!(ends, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_last_handle_dropped_sends_what_was_accepted_and_never_ends_the_chat() {
+    let asked = Asked::default();
+    let (first, events) = connection(&asked);
+    let session =
+        ChatSession::builder(vendor(&asked, vec![Ok(first)])).start(StartRequest::named("Ada")).await.unwrap();
+    let clone = session.clone();
+    drop(session);
+    let pending = clone.send_text("one more thing").unwrap();
+    drop(clone);
+    pending.await.unwrap();
+    // The connection is closed: the adapter learns it from its channel.
+    events.closed().await;
+    assert_eq!(asked_of(&asked), ["start", "history", "send"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_start_that_fails_for_good_says_so_at_once_and_a_passing_fault_is_tried_again() {
+    let asked = Asked::default();
+    let refused = Error::new(ErrorKind::AccessDenied, "start");
+    let error = ChatSession::builder(vendor(&asked, vec![Err(refused)]))
+        .start(StartRequest::named("Ada"))
+        .await
+        .unwrap_err();
+    assert_eq!(*error.error.kind(), ErrorKind::AccessDenied);
+    assert_eq!(asked_of(&asked), ["start"]);
+
+    let asked = Asked::default();
+    let (second, _events) = connection(&asked);
+    let passing = Error::new(ErrorKind::Server, "start").with_retry(Retry::After(Duration::from_secs(7)));
+    let before = tokio::time::Instant::now();
+    ChatSession::builder(vendor(&asked, vec![Err(passing), Ok(second)]))
+        .start(StartRequest::named("Ada"))
+        .await
+        .unwrap();
+    assert!(before.elapsed() >= Duration::from_secs(7), "the server's wish is obeyed");
+
+    let asked = Asked::default();
+    let error = ChatSession::builder(vendor(&asked, vec![]))
+        .settings(SessionSettings::default().with_first_connect_attempts(2))
+        .start(StartRequest::named("Ada"))
+        .await
+        .unwrap_err();
+    assert_eq!(*error.error.kind(), ErrorKind::Network);
+    assert_eq!(asked_of(&asked), ["start", "start"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_chat_that_was_started_but_not_connected_is_resumed_and_never_started_twice() {
+    let asked = Asked::default();
+    let mut vendor = MockVendor::new();
+    vendor.expect_id().return_const(ID);
+    vendor.expect_capabilities().returning(capabilities);
+    let seen = Arc::clone(&asked);
+    vendor.expect_connect().returning(move |request| {
+        note(&seen, if matches!(request.intent, Intent::Start(_)) { "start" } else { "resume" });
+        Err(ConnectError { error: Error::new(ErrorKind::Network, "socket"), saved: Some(Box::new(saved())) })
+    });
+    let error = ChatSession::builder(vendor).start(StartRequest::named("Ada")).await.unwrap_err();
+    assert!(error.saved.is_some(), "the caller can join it later");
+    assert_eq!(asked_of(&asked), ["start", "resume", "resume"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_planned_renewal_opens_the_new_connection_before_the_old_one_goes() {
+    let asked = Asked::default();
+    let (first, old) = connection(&asked);
+    let (second, new) = connection(&asked);
+    let session =
+        ChatSession::builder(vendor(&asked, vec![Ok(first), Ok(second)])).start(StartRequest::named("Ada")).await.unwrap();
+    until(&session, |state| state == LinkState::Live).await;
+    let mut events = session.events();
+    let at = tokio::time::Instant::now() + Duration::from_secs(60);
+    old.send(TransportEvent::RenewBefore(at)).await.unwrap();
+    loop {
+        let event = events.next().await.unwrap();
+        if let ChatEvent::Connection(event) = &event {
+            assert!(matches!(**event, ConnectionEvent::Renewed), "{event:?}");
+            break;
+        }
+    }
+    assert!(tokio::time::Instant::now() < at);
+    old.closed().await;
+    assert!(matches!(session.link_state(), LinkState::Live | LinkState::Backfilling));
+    new.send(TransportEvent::Message(Box::new(sighting(1, "on the new one")))).await.unwrap();
+    while session.transcript().is_empty() {
+        events.next().await.unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_fails_refuses_the_send_instead_of_pretending() {
+    #[derive(Debug)]
+    struct Broken;
+    #[async_trait]
+    impl chat_core::SessionStore for Broken {
+        async fn load(&self, _: &str) -> Result<Option<chat_core::StoredSession>> {
+            Ok(None)
+        }
+        async fn save(&self, _: &str, _: &chat_core::StoredSession) -> Result<()> {
+            Err(Error::new(ErrorKind::StoreUnavailable, "disk full"))
+        }
+        async fn delete(&self, _: &str) -> Result<()> {
+            Ok(())
+        }
+    }
+    let asked = Asked::default();
+    let (first, _events) = connection(&asked);
+    let directory = SessionDirectory::new(Broken);
+    let session = ChatSession::builder(vendor(&asked, vec![Ok(first)]))
+        .keep(&directory, "ada")
+        .start(StartRequest::named("Ada"))
+        .await
+        .unwrap();
+    let error = session.send_text("hello").unwrap().await.unwrap_err();
+    assert_eq!(*error.kind(), ErrorKind::StoreUnavailable);
+    assert!(!asked_of(&asked).contains(&"send".to_owned()), "nothing left that is not kept");
+}
