@@ -16,6 +16,6 @@ mod machine;
 mod map;
 
 #[cfg(feature = "client")]
-pub use client::{ConnectBuilder, ConnectTransport, MapAnswer};
+pub use client::{AgentDesk, ConnectBuilder, ConnectSessionExt, ConnectTransport, ContactSource, MapAnswer};
 #[cfg(feature = "client")]
 pub use config::{ConnectConfig, EventBuffer, ParticipantKind, ResponseMode, StartChat, Timings};

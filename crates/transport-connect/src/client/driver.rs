@@ -47,11 +47,15 @@ pub(crate) struct Shared {
     over: AtomicBool,
 }
 
-#[derive(Debug, Default)]
-struct Orders {
-    leave: bool,
-    leaving: bool,
-    ended: Option<EndReason>,
+/// What the driver is told.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Orders {
+    /// Close the connection; the chat goes on.
+    pub(crate) leave: bool,
+    /// The vendor was told that we leave for good.
+    pub(crate) leaving: bool,
+    /// The vendor denies everything.
+    pub(crate) ended: Option<EndReason>,
 }
 
 impl Shared {
@@ -76,6 +80,16 @@ impl Shared {
             let reason = if orders.leaving { EndReason::EndedByUs } else { EndReason::EndedByService };
             orders.ended.get_or_insert(reason);
         });
+    }
+
+    /// Waits for orders.
+    pub(crate) async fn ordered(&self) {
+        self.changed.notified().await;
+    }
+
+    /// The orders so far.
+    pub(crate) fn orders(&self) -> Orders {
+        self.orders.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The terminal is due or taken.
@@ -162,7 +176,21 @@ pub(crate) struct Driver {
 }
 
 /// A renewal of the connection token, under way.
-type Renewal = Pin<Box<dyn Future<Output = Result<()>> + Send>>;
+pub(crate) type Renewal = Pin<Box<dyn Future<Output = Result<()>> + Send>>;
+
+pub(crate) fn renew(service: &Arc<Service>, credentials: &Arc<Credentials>) -> Renewal {
+    let (service, credentials) = (Arc::clone(service), Arc::clone(credentials));
+    Box::pin(async move { credentials.renew(&service, credentials.current().generation).await })
+}
+
+/// Takes note of how a renewal went.
+pub(crate) fn renewed(shared: &Shared, result: Result<()>) {
+    match result {
+        Ok(()) => tracing::debug!("the connection token was renewed"),
+        Err(error) if is_denied_by_service(&error) => shared.ended(),
+        Err(error) => tracing::warn!(%error, "renewing the connection token failed; it is tried again"),
+    }
+}
 
 impl Driver {
     #[expect(clippy::too_many_arguments, reason = "each is a part of the one connection; called once")]
@@ -247,17 +275,17 @@ impl Driver {
                     self.io.close().await;
                     return;
                 }
-                () = shared.changed.notified() => self.take_orders(),
+                () = shared.ordered() => self.take_orders(),
                 () = timer.as_mut(), if deadline.is_some() => {
                     let now = Instant::now();
                     self.machine.timeout(now);
                     if renew_at.is_some_and(|at| at <= now) {
-                        renewal = Some(self.renew());
+                        renewal = Some(renew(&self.service, &self.credentials));
                     }
                 }
                 result = poll_fn(|cx| poll_option(&mut renewal, cx)) => {
                     renewal = None;
-                    self.renewed(result);
+                    renewed(&self.shared, result);
                 }
                 permit = events.reserve(), if full => {
                     if let (Ok(permit), Some(event)) = (permit, self.queue.pop_front()) {
@@ -329,29 +357,13 @@ impl Driver {
     }
 
     fn take_orders(&mut self) {
-        let (leave, leaving, ended) = {
-            let mut orders = self.shared.orders.lock().unwrap_or_else(PoisonError::into_inner);
-            (orders.leave, orders.leaving, orders.ended.take())
-        };
+        let Orders { leave, leaving, ended } = self.shared.orders();
         if let Some(reason) = ended {
             self.end(reason);
         } else if leave {
             self.end(EndReason::Left);
         } else if leaving && !self.machine.is_leaving() {
             self.machine.leaving(Instant::now());
-        }
-    }
-
-    fn renew(&self) -> Renewal {
-        let (service, credentials) = (Arc::clone(&self.service), Arc::clone(&self.credentials));
-        Box::pin(async move { credentials.renew(&service, credentials.current().generation).await })
-    }
-
-    fn renewed(&mut self, result: Result<()>) {
-        match result {
-            Ok(()) => tracing::debug!("the connection token was renewed"),
-            Err(error) if is_denied_by_service(&error) => self.shared.ended(),
-            Err(error) => tracing::warn!(%error, "renewing the connection token failed; it is tried again"),
         }
     }
 
@@ -400,16 +412,8 @@ impl Driver {
             Received::Item(item) => {
                 let (event, consequence) = self.chat.socket_item(&mut self.people, &item);
                 self.give(event);
-                match (consequence, self.chat.kind) {
-                    (Consequence::ChatEnded, _) => {
-                        self.end(if self.machine.is_leaving() {
-                            EndReason::EndedByUs
-                        } else {
-                            EndReason::EndedByService
-                        });
-                    }
-                    (Consequence::Transferred, ParticipantKind::Agent) => self.end(EndReason::Transferred),
-                    _ => {}
+                if let Some(reason) = ends(consequence, &self.chat, self.machine.is_leaving()) {
+                    self.end(reason);
                 }
             }
             Received::Other(kind, text) => {
@@ -436,6 +440,16 @@ impl Driver {
     }
 }
 
+/// Whether an item ends this participant's session, and why.
+pub(crate) fn ends(consequence: Consequence, chat: &Chat, leaving: bool) -> Option<EndReason> {
+    match (consequence, chat.kind) {
+        (Consequence::ChatEnded, _) if leaving => Some(EndReason::EndedByUs),
+        (Consequence::ChatEnded, _) => Some(EndReason::EndedByService),
+        (Consequence::Transferred, ParticipantKind::Agent) => Some(EndReason::Transferred),
+        _ => None,
+    }
+}
+
 /// The topic of a frame, for the tap.
 pub(crate) fn topic_of(text: &str) -> String {
     use crate::wire::Frame;
@@ -450,7 +464,7 @@ pub(crate) fn topic_of(text: &str) -> String {
     }
 }
 
-fn poll_option(renewal: &mut Option<Renewal>, cx: &mut Context<'_>) -> Poll<Result<()>> {
+pub(crate) fn poll_option(renewal: &mut Option<Renewal>, cx: &mut Context<'_>) -> Poll<Result<()>> {
     match renewal {
         Some(renewal) => renewal.as_mut().poll(cx),
         None => Poll::Pending,

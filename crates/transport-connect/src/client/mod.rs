@@ -1,5 +1,6 @@
 //! Owns the client: a [`Transport`] over the Participant Service and the WebSocket gateway.
 
+mod desk;
 mod details;
 mod driver;
 mod files;
@@ -9,9 +10,12 @@ mod start;
 mod transport;
 mod vendor;
 
+pub use desk::{
+    AgentContact, AgentDesk, Channel, ContactNotice, ContactSource, DeskEvent, DeskTransport, SocketGrant,
+};
 pub use start::{MapAnswer, StartedContact};
 pub use transport::{ConnectBuilder, ConnectTransport};
-pub use vendor::{ViewDescription, commands};
+pub use vendor::{ConnectSessionExt, ViewDescription};
 
 use chat_core::TransportId;
 

@@ -8,9 +8,13 @@ use std::{
 use async_trait::async_trait;
 use chat_core::{
     Capabilities, Capability, ClientToken, ConnectError, ConnectRequest, Connection, Delivery, Error,
-    ErrorKind, Intent, Result, Retry, SavedSession, StartRequest, Transport, TransportId, event_channel,
+    ErrorKind, Intent, Result, Retry, SavedSession, Secret, StartRequest, Transport, TransportId,
+    event_channel,
 };
-use chat_net::{HostPolicy, Net, NetConfig, ws::DialRequest};
+use chat_net::{
+    HostPolicy, Net, NetConfig,
+    ws::{DialRequest, WsStream},
+};
 use tokio::time::{Instant, timeout};
 
 use super::{
@@ -47,14 +51,14 @@ use crate::{
 ///
 /// `Join` and `Resume` take `{contactId, participantId, participantToken, initialContactId?}`, in either casing.
 #[derive(Debug, Clone)]
-pub struct ConnectTransport(Arc<Inner>);
+pub struct ConnectTransport(pub(super) Arc<Inner>);
 
 #[derive(Debug)]
-struct Inner {
-    config: ConnectConfig,
+pub(super) struct Inner {
+    pub(super) config: ConnectConfig,
     map: Option<MapAnswer>,
-    service: Arc<Service>,
-    uploads: Arc<Uploads>,
+    pub(super) service: Arc<Service>,
+    pub(super) uploads: Arc<Uploads>,
     /// Chats that were started, by their key: a repeated start is the same start.
     started: Mutex<VecDeque<(ClientToken, Details)>>,
 }
@@ -281,14 +285,7 @@ impl Inner {
         if details.initial_contact_id.is_none() {
             details.initial_contact_id = initial_contact(service, &token_value).await;
         }
-        let request = DialRequest::new(url).handed_out(service.handed_out.clone());
-        let stream = match timeout(timings.open, service.net.dialer().dial(request)).await {
-            Ok(stream) => stream.map_err(refused_socket)?,
-            Err(_) => {
-                return Err(Error::new(ErrorKind::Timeout, "the socket did not open")
-                    .with_delivery(Delivery::NotSent));
-            }
-        };
+        let stream = dial(service, url).await?;
         let url_life = life(socket.connection_expiry.as_deref(), server_now)
             .map(|life| life.saturating_sub(issued.elapsed()));
         let mut machine = SocketMachine::new(*timings);
@@ -331,8 +328,19 @@ impl Inner {
     }
 }
 
+/// Opens a socket at a URL that the vendor handed out.
+pub(super) async fn dial(service: &Service, url: Secret) -> Result<WsStream> {
+    let request = DialRequest::new(url).handed_out(service.handed_out.clone());
+    match timeout(service.timings.open, service.net.dialer().dial(request)).await {
+        Ok(stream) => stream.map_err(refused_socket),
+        Err(_) => {
+            Err(Error::new(ErrorKind::Timeout, "the socket did not open").with_delivery(Delivery::NotSent))
+        }
+    }
+}
+
 /// Which chain a joined chat belongs to; only the transcript tells. Best effort: without it the contact's own id serves.
-async fn initial_contact(service: &Service, token: &chat_core::Secret) -> Option<String> {
+async fn initial_contact(service: &Service, token: &Secret) -> Option<String> {
     let request = GetTranscriptRequest { max_results: Some(1), ..GetTranscriptRequest::default() };
     let reply = service.post("GetTranscript", TRANSCRIPT_PATH, token, &request).await.ok()?;
     GetTranscriptAnswer::decode(text(&reply).ok()?)?.initial_contact_id.filter(|id| !id.is_empty())
