@@ -3,10 +3,11 @@
 use std::{sync::Arc, time::Duration};
 
 use chat_core::{
-    Ack, Capability, Command, ConnectRequest, Connection, Direction, EventStream, HistoryFrom,
-    HistoryRequest, Intent, PollScope, SavedSession, SessionUpdate, TransportEvent,
+    Ack, Capability, Command, ConnectError, ConnectRequest, Connection, Direction, Error, EventStream,
+    HistoryFrom, HistoryRequest, Intent, PollScope, SavedSession, SessionUpdate, StartRequest,
+    TransportEvent,
 };
-use futures::StreamExt;
+use futures::{FutureExt, StreamExt};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tracing::debug;
 
@@ -14,6 +15,10 @@ use super::{Shared, contact::Contact};
 
 /// First and longest pause between attempts to come back.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
+/// How long before its end a connection is replaced, at most.
+const RENEW_EARLY: Duration = Duration::from_secs(10);
+/// Attempts to get into a chat that was started without a connection.
+const FIRST_ATTEMPTS: u32 = 3;
 /// Pages that one gap may take.
 const GAP_PAGES: usize = 1000;
 /// How long the backend may take to end a chat that is to end.
@@ -22,12 +27,35 @@ pub(super) const END_WITHIN: Duration = Duration::from_secs(5);
 enum Next {
     Lost,
     Over,
+    /// The connection is to be replaced before this moment.
+    RenewBefore(Instant),
+    /// The moment to replace it has come.
+    Renew,
+}
+
+/// A new chat, once. One that was started but not reached is resumed, not started again.
+pub(super) async fn begin(front: &Shared, start: StartRequest) -> Result<Connection, Error> {
+    let asked = ConnectRequest::new(Intent::Start(Box::new(start)));
+    let mut failed = match front.transport.connect(asked).await {
+        Ok(connection) => return Ok(connection),
+        Err(failed) => failed,
+    };
+    for _ in 1..FIRST_ATTEMPTS {
+        let Some(saved) = failed.saved else { break };
+        sleep(PAUSES.0).await;
+        match front.transport.connect(ConnectRequest::new(Intent::Resume((*saved).clone()))).await {
+            Ok(connection) => return Ok(connection),
+            Err(again) => failed = ConnectError { error: again.error, saved: Some(saved) },
+        }
+    }
+    Err(failed.error)
 }
 
 /// Runs until the contact is over, then finishes it.
 pub(super) async fn drive(front: Arc<Shared>, contact: Arc<Contact>, first: Connection, ends: Instant) {
     let opens = Instant::now() + front.config.open_within;
     let Connection { mut saved, mut events, .. } = first;
+    let mut renew = None;
     loop {
         let next = tokio::select! {
             biased;
@@ -36,10 +64,35 @@ pub(super) async fn drive(front: Arc<Shared>, contact: Arc<Contact>, first: Conn
             () = poll(&front, &contact) => Next::Over,
             () = unopened(&contact, opens) => { give_up(&front, &contact).await; Next::Over }
             () = sleep_until(ends) => { give_up(&front, &contact).await; Next::Over }
+            () = due(renew) => Next::Renew,
         };
-        if matches!(next, Next::Over) {
-            break;
+        match next {
+            Next::Over => break,
+            Next::RenewBefore(moment) => {
+                let now = Instant::now();
+                let early = (moment.saturating_duration_since(now) / 10).min(RENEW_EARLY);
+                renew = Some(moment.checked_sub(early).unwrap_or(now));
+                continue;
+            }
+            Next::Renew => {
+                renew = None;
+                let again = ConnectRequest::new(Intent::Resume(saved.clone()));
+                // If it fails, the old one serves until it is lost.
+                if let Ok(connection) = front.transport.connect(again).await {
+                    contact.set_link(Some(connection.handle));
+                    // What the old one still holds comes first; what both tell is one.
+                    while let Some(Some(TransportEvent::Message(sighting))) = events.next().now_or_never() {
+                        contact.truth().sight(*sighting);
+                    }
+                    saved = connection.saved;
+                    events = connection.events;
+                    fill_gap(&front, &contact).await;
+                }
+                continue;
+            }
+            Next::Lost => {}
         }
+        renew = None;
         contact.set_link(None);
         let back = tokio::select! {
             biased;
@@ -54,6 +107,13 @@ pub(super) async fn drive(front: Arc<Shared>, contact: Arc<Contact>, first: Conn
         fill_gap(&front, &contact).await;
     }
     front.finish(&contact);
+}
+
+async fn due(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => sleep_until(moment).await,
+        None => std::future::pending().await,
+    }
 }
 
 /// Asks again and again, where the vendor only answers. What it brings comes as events.
@@ -108,6 +168,7 @@ async fn listen(
                 SessionUpdate::Segment { id, started_at } => contact.truth().segment(id.as_str(), started_at),
                 _ => {}
             },
+            TransportEvent::RenewBefore(moment) => return Next::RenewBefore(moment),
             TransportEvent::Gap(_) => fill_gap(front, contact).await,
             TransportEvent::Other(raw) => contact.truth().other(&raw),
             TransportEvent::Ended(reason) => {
@@ -151,17 +212,28 @@ async fn fill_gap(front: &Shared, contact: &Contact) {
     if !contact.capabilities.can(Capability::History) {
         return;
     }
-    let confirmed = contact.truth().confirmed.clone();
-    let mut from = confirmed.map_or(HistoryFrom::Oldest, HistoryFrom::Message);
+    // By instant first: of items with the same one, some may stand before the one that is known.
+    let starts = match contact.truth().confirmed.clone() {
+        Some((id, Some(time))) => vec![HistoryFrom::Time(time), HistoryFrom::Message(id)],
+        Some((id, None)) => vec![HistoryFrom::Message(id)],
+        None => vec![HistoryFrom::Oldest],
+    };
+    for start in starts {
+        match page_from(front, contact, start).await {
+            Ok(()) => return,
+            Err(error) => debug!(%error, "the gap stays open"),
+        }
+    }
+}
+
+async fn page_from(front: &Shared, contact: &Contact, start: HistoryFrom) -> Result<(), Error> {
+    let mut from = start;
     for _ in 0..GAP_PAGES {
-        let request = HistoryRequest { direction: Direction::Newer, from, limit: 100 };
-        let page = match contact.submit(Command::History(request), front.config.backend_within).await {
-            Ok(Ack::History(page)) => page,
-            Ok(_) => return,
-            Err(error) => {
-                debug!(%error, "the gap stays open");
-                return;
-            }
+        let request = HistoryRequest { direction: Direction::Newer, from: from.clone(), limit: 100 };
+        let Ack::History(page) =
+            contact.submit(Command::History(request), front.config.backend_within).await?
+        else {
+            return Ok(());
         };
         let mut truth = contact.truth();
         for sighting in page.items {
@@ -170,9 +242,12 @@ async fn fill_gap(front: &Shared, contact: &Contact) {
             }
         }
         drop(truth);
-        match page.next {
-            Some(cursor) => from = HistoryFrom::Cursor(cursor),
-            None => return,
+        contact.sighted();
+        match page.next.map(HistoryFrom::Cursor) {
+            // A cursor that leads to itself leads nowhere.
+            Some(next) if next != from => from = next,
+            _ => return Ok(()),
         }
     }
+    Ok(())
 }

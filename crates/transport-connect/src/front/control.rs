@@ -7,9 +7,7 @@ use std::{
     time::Duration,
 };
 
-use chat_core::{
-    Capability, ConnectRequest, Continues, Extent, Intent, StartRequest, Text, TextFormat, UserData,
-};
+use chat_core::{Capability, ClientToken, Continues, Extent, StartRequest, Text, TextFormat, UserData};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use tokio::time::Instant;
@@ -184,13 +182,19 @@ impl Shared {
         }
         let continues = request.persistent_chat.map(continues).transpose()?;
         let initial_message = request.initial_message.map(initial_message).transpose()?;
+        if let Some((content_type, _)) = &initial_message
+            && !content_types.contains(content_type)
+        {
+            return Err(parameter("InitialMessage.ContentType"));
+        }
+        let initial_message = initial_message.map(|(_, text)| text);
         let mode = request.participant_configuration.and_then(|one| one.response_mode);
         let mut vendor = Map::new();
         for (key, value) in [("ResponseMode", mode.clone()), ("CustomerId", request.customer_id)] {
             vendor.extend(value.map(|value| (key.to_owned(), json!(value))));
         }
         let start = StartRequest {
-            key: request.client_token.map(Into::into),
+            key: Some(request.client_token.map_or_else(ClientToken::random, Into::into)),
             nickname: Some(name.clone()),
             user_data: UserData(attributes),
             initial_message,
@@ -199,9 +203,7 @@ impl Shared {
             vendor,
             ..StartRequest::default()
         };
-        let asked = ConnectRequest::new(Intent::Start(Box::new(start)));
-        let connection =
-            self.transport.connect(asked).await.map_err(|failed| in_control_plane(failed.error.into()))?;
+        let connection = backend::begin(self, start).await.map_err(|error| in_control_plane(error.into()))?;
         let session = &connection.session;
         let usable = |id: &str| (1..=256).contains(&id.chars().count());
         let taken = |id: &str| self.contacts().contains_key(id);
@@ -326,14 +328,16 @@ fn continues(persistent: PersistentChat) -> Result<Continues, Refusal> {
     Ok(Continues { source, extent })
 }
 
-fn initial_message(message: InitialMessage) -> Result<Text, Refusal> {
+/// The first message and its type.
+fn initial_message(message: InitialMessage) -> Result<(String, Text), Refusal> {
     let content_type = required("InitialMessage.ContentType", message.content_type, 100);
     let content_type = content_type.map_err(in_control_plane)?;
     let content = message.content.unwrap_or_default();
     if !(1..=16_384).contains(&content.len()) {
         return Err(parameter("InitialMessage.Content"));
     }
-    Ok(Text { body: content.into(), format: convert::format(&content_type) })
+    let format = convert::format(&content_type);
+    Ok((content_type, Text { body: content.into(), format }))
 }
 
 /// Interactive messages are shown, not sent: a format is one that can be sent or read as text.

@@ -70,14 +70,14 @@ struct Ticket {
     expires: Instant,
 }
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Inner {
     files: HashMap<String, Stored>,
     tickets: HashMap<String, Ticket>,
     bytes: u64,
 }
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Store(Mutex<Inner>);
 
 fn xml(status: StatusCode, code: &str) -> Response<Body> {

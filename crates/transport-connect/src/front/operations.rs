@@ -322,9 +322,10 @@ impl Shared {
     ) -> Result<(Vec<Item<'static>>, Option<String>), Refusal> {
         let oldest = || contact.truth().oldest_backend().map_or(HistoryFrom::Newest, HistoryFrom::Message);
         let limit = request.max_results.and_then(|max| u32::try_from(max).ok()).filter(|max| *max > 0);
+        let from = from.unwrap_or_else(oldest);
         let command = Command::History(HistoryRequest {
             direction: Direction::Older,
-            from: from.unwrap_or_else(oldest),
+            from: from.clone(),
             limit: limit.unwrap_or(10).min(100),
         });
         let page = match contact.submit(command, self.config.backend_within).await {
@@ -342,7 +343,9 @@ impl Shared {
         if request.sort_order.unwrap_or(SortOrder::Descending) == SortOrder::Descending {
             items.reverse();
         }
-        Ok((items, page.next.map(|cursor| contact.past_token(cursor))))
+        // A cursor that leads to itself leads nowhere.
+        let next = page.next.filter(|cursor| from != HistoryFrom::Cursor(cursor.clone()));
+        Ok((items, next.map(|cursor| contact.past_token(cursor))))
     }
 
     pub(super) async fn disconnect(&self, caller: &Caller) -> Answer {

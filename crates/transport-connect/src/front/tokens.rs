@@ -35,7 +35,7 @@ struct Grant {
 /// Tokens of one participant beyond this are forgotten, oldest first: a client that asks in a loop must not fill the memory.
 const PER_PARTICIPANT: usize = 2048;
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Inner {
     grants: HashMap<Arc<str>, Grant>,
     by_participant: HashMap<Arc<str>, VecDeque<Arc<str>>>,
@@ -50,7 +50,7 @@ impl Inner {
     }
 }
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Tokens(Mutex<Inner>);
 
 impl Tokens {

@@ -7,7 +7,7 @@ use serde_json::json;
 use tokio::time::timeout;
 use transport_connect::front::{AnswerFault, FrontFaults, Instead, Operation};
 
-use crate::rig::{Rig, kind};
+use crate::rig::{Rig, kind, kinds};
 
 fn faults(change: impl FnOnce(&mut FrontFaults)) -> FrontFaults {
     let mut faults = FrontFaults::default();
@@ -194,7 +194,8 @@ async fn sockets_are_cut_closed_and_come_back() {
 
 #[tokio::test(start_paused = true)]
 async fn a_backend_that_is_lost_comes_back_without_gap_or_repetition() {
-    for (name, profile) in Profile::all() {
+    for (name, profile) in kinds() {
+        println!("{name}");
         let rig = Rig::with(profile, |_| {});
         let (client, mut socket, contact) = rig.chat().await;
         let agent = contact.as_agent("Sam");
@@ -223,7 +224,8 @@ async fn a_backend_that_is_lost_comes_back_without_gap_or_repetition() {
 
 #[tokio::test(start_paused = true)]
 async fn an_unknown_outcome_at_the_backend_is_settled() {
-    for (name, profile) in Profile::all() {
+    for (name, profile) in kinds() {
+        println!("{name}");
         let rig = Rig::with(profile, |_| {});
         let (client, mut socket, contact) = rig.chat().await;
         rig.console.network().store_then_cut(CommandKind::Text);
@@ -281,4 +283,32 @@ async fn nothing_outlives_the_front() {
     drop(rig);
     assert!(socket.frame().await.is_none());
     contact.wait_for(|truth| truth.connections == 0).await;
+}
+
+/// A planned renewal opens the new backend connection before the old one goes.
+#[tokio::test(start_paused = true)]
+async fn a_backend_connection_is_replaced_before_its_end() {
+    let life = Duration::from_secs(600);
+    let rig = Rig::with(Profile::push().tuned(|profile| profile.connection_lifetime = Some(life)), |_| {});
+    let (_client, mut socket, contact) = rig.chat().await;
+    for minute in 1..30 {
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        socket.send(r#"{"topic":"aws/heartbeat"}"#).await;
+        socket.frame().await.unwrap();
+        contact.as_system().say(format!("minute {minute}")).unwrap();
+        socket.text(&format!("minute {minute}")).await;
+        assert!(contact.truth().connections >= 1, "never without a connection");
+    }
+    assert!((4..=6).contains(&contact.truth().connects), "{}", contact.truth().connects);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_asks_for_nothing_is_closed() {
+    use tokio::io::AsyncReadExt;
+    let rig = Rig::new();
+    let mut idle = rig.connection();
+    assert_eq!(
+        timeout(Duration::from_secs(90), idle.read_u8()).await.unwrap().unwrap_err().kind(),
+        std::io::ErrorKind::UnexpectedEof
+    );
 }

@@ -132,6 +132,24 @@ impl Rig {
     }
 }
 
+/// Every kind of centre, and some with the habits that vendors have.
+pub fn kinds() -> Vec<(&'static str, Profile)> {
+    let tuned = |change: fn(&mut Profile)| Profile::push_without_echo_token().tuned(change);
+    let mut kinds = Profile::all();
+    kinds.extend([
+        ("missing ids", tuned(|profile| profile.missing_ids = 2)),
+        ("missing times", tuned(|profile| profile.missing_times = 2)),
+        ("equal instants", tuned(|profile| profile.equal_instants = 3)),
+        ("empty pages", tuned(|profile| profile.empty_pages = true)),
+        ("inclusive pages", tuned(|profile| profile.history_inclusive = true)),
+        ("stuck cursor", tuned(|profile| profile.stuck_cursor = true)),
+        ("small channel", tuned(|profile| profile.channel_capacity = 1)),
+        ("slow answers", tuned(|profile| profile.answer_latency = Duration::from_secs(1))),
+        ("short connections", tuned(|profile| profile.connection_lifetime = Some(Duration::from_secs(3)))),
+    ]);
+    kinds
+}
+
 /// The content type without its prefix.
 pub fn kind(item: &Value) -> &str {
     let full = item["ContentType"].as_str().unwrap_or_else(|| item["Type"].as_str().unwrap());

@@ -122,7 +122,7 @@ pub(super) struct Truth {
     sizes: HashMap<String, u64>,
     pass_chunks: bool,
     /// The newest message that an unbroken connection has told.
-    pub(super) confirmed: Option<MessageId>,
+    pub(super) confirmed: Option<(MessageId, Option<Timestamp>)>,
     pub(super) ended: bool,
 }
 

@@ -8,7 +8,7 @@ impl Truth {
     /// A sighting from the event stream.
     pub(in crate::front) fn sight(&mut self, sighting: Sighting) {
         if let Some(id) = sighting.aliases.message_id() {
-            self.confirmed = Some(id);
+            self.confirmed = Some((id, sighting.time));
         }
         match &mut self.held {
             Some(held) if held.len() < HELD_MAX => held.push_back(sighting),
@@ -29,6 +29,7 @@ impl Truth {
             Some(_) if own && self.flight.is_none() => self.awaiting_echo.pop_front(),
             Some(_) => None,
         });
+        let known = known.or_else(|| self.twin(&sighting, own));
         let key = match known {
             Some(key) => {
                 self.update(key, &sighting);
@@ -54,6 +55,23 @@ impl Truth {
             _ => {}
         }
         Some(key)
+    }
+
+    /// The item that this is, told with an id where it was told without one before, or the other way round.
+    fn twin(&mut self, sighting: &Sighting, own: bool) -> Option<Key> {
+        let millis = sighting.time?.as_millis();
+        let named = sighting.aliases.message_id().is_some();
+        let content = self.draft(sighting.content.as_ref()?);
+        let sender =
+            self.sender(sighting.from.as_ref(), own, sighting.chunk.is_some()).map(|sender| sender.id);
+        let at = |sequence| Key { millis, sequence };
+        let same = |entry: &Entry| {
+            entry.item.content_type.as_deref() == content.content_type.as_deref()
+                && entry.item.content.as_deref() == content.content.as_deref()
+                && entry.item.participant_id.as_deref() == sender.as_deref()
+        };
+        let mut there = self.entries.range(at(0)..=at(u64::MAX));
+        there.find(|(_, entry)| (entry.backend.is_none() || !named) && same(entry)).map(|(key, _)| *key)
     }
 
     /// A new item from a sighting; `None` if it tells too little to be one.
