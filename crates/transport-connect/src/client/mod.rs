@@ -1,4 +1,4 @@
-//! Owns the client: a [`Transport`] over the Participant Service and the WebSocket gateway.
+//! Owns the client: a [`Transport`](chat_core::Transport) over the Participant Service and the WebSocket gateway.
 
 mod desk;
 mod details;

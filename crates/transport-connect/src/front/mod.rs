@@ -2,7 +2,7 @@
 //!
 //! A [`ConnectFront`] answers the start-chat proxy, the three control-plane calls around a chat, the eleven operations of the
 //! Participant Service, the object store's presigned URLs and the WebSocket gateway. Each contact has one backend connection;
-//! what that sights, and what participants who came in through the front do, makes one list of items ([`truth`]), which is
+//! what that sights, and what participants who came in through the front do, makes one list of items, which is
 //! what every socket and every transcript of the contact shows.
 //!
 //! | Path | What |
