@@ -89,10 +89,7 @@ fn faults(rows: &[Row], exists: impl Fn(&str) -> bool) -> Vec<String> {
 fn test_exists(workspace: &Path, name: &str) -> bool {
     let Some((place, function)) = name.rsplit_once("::") else { return false };
     if place == "conformance" {
-        let quoted = format!("\"{function}\"");
-        return sources(&workspace.join("crates/chat-conformance/src"))
-            .iter()
-            .any(|file| read(file).contains(&quoted));
+        return chat_conformance::Case::named(function).is_some();
     }
     if place.ends_with(".rs") {
         let file = workspace.join(place);
@@ -188,4 +185,6 @@ fn a_test_is_found_by_file_and_by_crate_and_only_as_a_test() {
     assert!(!test_exists(&workspace, &format!("crates/e2e/tests/structure.rs::{own}")));
     assert!(!test_exists(&workspace, "crates/e2e/tests/parity.rs::has_test"));
     assert!(!test_exists(&workspace, "crates/none/tests/none.rs::none"));
+    assert!(test_exists(&workspace, &format!("conformance::{}", chat_conformance::CASES[0].id)));
+    assert!(!test_exists(&workspace, "conformance::none"));
 }
