@@ -7,6 +7,7 @@
 // end {"summary": …}. Any failure is a message on standard error and a status other than 0.
 
 import { File as BufferFile } from "node:buffer";
+import { webcrypto } from "node:crypto";
 import { WebSocket } from "ws";
 
 const [endpoint, startUrl] = process.argv.slice(2);
@@ -22,8 +23,9 @@ define("self", globalThis);
 define("window", globalThis);
 define("navigator", { onLine: true, userAgent: `node/${process.versions.node}` });
 define("WebSocket", WebSocket);
-// Node 18 has it in a module only.
+// Node 18 has these in modules only.
 globalThis.File ??= BufferFile;
+globalThis.crypto ??= webcrypto;
 
 await import("amazon-connect-chatjs");
 const { connect } = globalThis;
