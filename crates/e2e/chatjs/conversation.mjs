@@ -50,9 +50,9 @@ function summarise(data) {
   const { Id, Type, ContentType, Content, ParticipantRole, DisplayName, Attachments, MessageMetadata } = data;
   return { Id, Type, ContentType, Content, ParticipantRole, DisplayName, Attachments, MessageMetadata };
 }
-/** The first entry, past or coming, for which `matches` holds. */
-function seen(what, matches) {
-  const found = observed.find(matches);
+/** The first entry from number `from` on, past or coming, for which `matches` holds. */
+function seen(what, matches, from = 0) {
+  const found = observed.slice(from).find(matches);
   if (found) return Promise.resolve(found.data);
   return new Promise((resolve, reject) => {
     const late = setTimeout(() => reject(new Error(`waited in vain for ${what}`)), PATIENCE_MS);
@@ -184,6 +184,17 @@ async function conversation() {
     (e) => e.callback === "onDeliveredReceipt" && about(sent.Id)(e),
   );
   const read = await seen("the read receipt", (e) => e.callback === "onReadReceipt" && about(sent.Id)(e));
+
+  // The socket is cut: the client comes back by itself, and hears what is said from then on.
+  const before = observed.length;
+  cue("cut");
+  await seen("the loss", (e) => e.callback === "onConnectionLost", before);
+  await seen("the new socket", (e) => e.callback === "onConnectionEstablished" && e.data !== undefined, before);
+  // Asked for after the subscription, and answered after it.
+  const open = observed.length;
+  await seen("the new socket's deep heartbeat", (e) => e.callback === "onDeepHeartbeatSuccess", open);
+  cue("back");
+  await seen("the agent after the cut", message((item) => item.Content === "Still there?"), before);
 
   // A transcript of several pages.
   const ids = [];

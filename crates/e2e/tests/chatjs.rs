@@ -118,6 +118,10 @@ async fn the_vendors_own_client_holds_a_conversation() {
                 agent.types(true).unwrap();
             }
             Some("receipts") => receipts(&house, told["text"].as_str().unwrap()).await,
+            Some("cut") => house.front.cut_sockets(),
+            Some("back") => {
+                house.agent().await.say("Still there?").unwrap();
+            }
             Some("attachment") => {
                 check_upload(&house).await;
                 let agent = house.agent().await;
@@ -209,7 +213,7 @@ async fn check(house: &House, told: &Value) {
 
     assert_eq!(told["counts"]["onEnded"], 1);
     assert_eq!(told["endedItems"], 1);
-    assert_eq!(told["counts"].get("onConnectionLost"), None);
+    assert_eq!(told["counts"]["onConnectionLost"], 1, "by the cut, and by nothing else");
     assert_eq!(told["counts"].get("onConnectionBroken"), None);
     assert_eq!(told["counts"].get("onDeepHeartbeatFailure"), None);
     assert_eq!(told["refusal"], "Failed to call sendMessage, No active connection");
