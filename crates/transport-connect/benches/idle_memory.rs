@@ -22,7 +22,8 @@ fn main() -> Outcome {
     let profiler = dhat::Profiler::builder().testing().build();
     runtime.block_on(async {
         let service = Service::start(0)?;
-        let transport = ConnectTransport::builder().endpoint(format!("http://{}", service.at.http)).build()?;
+        let transport =
+            ConnectTransport::builder().endpoint(format!("http://{}", service.at.http)).build()?;
         // The first ones pay for what all share.
         let mut held = Vec::new();
         for contact in 0..10 {

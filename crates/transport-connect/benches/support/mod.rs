@@ -109,7 +109,9 @@ async fn serve(frames: usize) -> Outcome {
                 let answer = answer(request.uri().path(), &ws, &go);
                 async move { Ok::<_, std::convert::Infallible>(answer) }
             });
-            tokio::spawn(hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service));
+            tokio::spawn(
+                hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service),
+            );
         }
     };
     tokio::join!(gateway, participant);
@@ -130,11 +132,17 @@ fn answer(path: &str, ws: &str, go: &watch::Sender<u32>) -> Response<Full<Bytes>
         _ => serde_json::json!({"Id": "id", "AbsoluteTime": "2026-05-04T09:00:00.000Z"}),
     };
     let mut response = Response::new(Full::new(Bytes::from(body.to_string())));
-    response.headers_mut().insert("content-type", hyper::header::HeaderValue::from_static("application/json"));
+    response
+        .headers_mut()
+        .insert("content-type", hyper::header::HeaderValue::from_static("application/json"));
     response
 }
 
-async fn gateway(stream: tokio::net::TcpStream, prepared: &[String], mut going: watch::Receiver<u32>) -> Outcome {
+async fn gateway(
+    stream: tokio::net::TcpStream,
+    prepared: &[String],
+    mut going: watch::Receiver<u32>,
+) -> Outcome {
     let mut socket = tokio_tungstenite::accept_async(stream).await?;
     going.mark_unchanged();
     loop {
@@ -189,5 +197,6 @@ fn frame(n: usize) -> String {
         "InitialContactId": "contact-0",
         "ContactId": "contact-0",
     });
-    serde_json::json!({"topic": "aws/chat", "contentType": "application/json", "content": item.to_string()}).to_string()
+    serde_json::json!({"topic": "aws/chat", "contentType": "application/json", "content": item.to_string()})
+        .to_string()
 }

@@ -7,7 +7,9 @@ use std::{
     time::Duration,
 };
 
-use chat_core::{Capability, ClientToken, Continues, Extent, StartRequest, Text, TextFormat, UserData};
+use chat_core::{
+    Capability, ClientToken, Continues, Extent, StartRequest, Text, TextFormat, TransportId, UserData,
+};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use tokio::time::Instant;
@@ -190,8 +192,18 @@ impl Shared {
         let initial_message = initial_message.map(|(_, text)| text);
         let mode = request.participant_configuration.and_then(|one| one.response_mode);
         let mut vendor = Map::new();
-        for (key, value) in [("ResponseMode", mode.clone()), ("CustomerId", request.customer_id)] {
-            vendor.extend(value.map(|value| (key.to_owned(), json!(value))));
+        if self.is_own_service() {
+            // Under the names of the service, for a service behind this one.
+            let related = request.related_contact_id;
+            for (key, value) in [
+                ("ParticipantConfiguration", mode.as_ref().map(|mode| json!({ "ResponseMode": mode }))),
+                ("ChatDurationInMinutes", minutes.map(|minutes| json!(minutes))),
+                ("CustomerId", request.customer_id.map(|id| json!(id))),
+                ("RelatedContactId", related.map(|id| json!(id))),
+                ("SegmentAttributes", request.segment_attributes),
+            ] {
+                vendor.extend(value.map(|value| (key.to_owned(), value)));
+            }
         }
         let start = StartRequest {
             key: Some(request.client_token.map_or_else(ClientToken::random, Into::into)),
@@ -309,6 +321,11 @@ impl Shared {
         let _lane = contact.lane.lock().await;
         self.end(&contact, false).await.map_err(in_control_plane)?;
         Ok(json!({}))
+    }
+
+    /// Whether the transport speaks to the very service that this front is.
+    pub(super) fn is_own_service(&self) -> bool {
+        self.transport.id() == TransportId::new("connect")
     }
 
     fn contact_of(&self, id: Option<String>) -> Result<Arc<Contact>, Refusal> {

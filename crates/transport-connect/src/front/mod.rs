@@ -42,6 +42,7 @@ use std::{
     future::Future,
     io,
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    time::Duration,
 };
 
 use chat_core::Transport;
@@ -71,6 +72,9 @@ pub struct ConnectFront {
 }
 
 type StartSlot = Arc<tokio::sync::Mutex<Option<Value>>>;
+
+/// Pause after a failure to accept a connection.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
 /// Starts remembered by their client token.
 const REMEMBERED_STARTS: usize = 1024;
@@ -158,7 +162,7 @@ impl ConnectFront {
     /// Serves every connection of `listener` until the front is stopped.
     ///
     /// # Errors
-    /// What accepting fails with, unless it concerns one connection only.
+    /// If `listener` is none that accepts. Other failures to accept are waited out.
     ///
     /// # Cancel safety
     /// Cancel safe: connections that were accepted go on until the front is dropped.
@@ -179,7 +183,9 @@ impl ConnectFront {
                     io::ErrorKind::ConnectionAborted
                     | io::ErrorKind::ConnectionReset
                     | io::ErrorKind::Interrupted => {}
-                    _ => return Err(error),
+                    io::ErrorKind::InvalidInput => return Err(error),
+                    // Out of descriptors, most likely: those that are in use come back.
+                    _ => tokio::time::sleep(ACCEPT_PAUSE).await,
                 },
             }
         }

@@ -4,8 +4,7 @@ use std::{borrow::Cow, sync::Arc};
 
 use chat_core::{
     Ack, Capability, ClientToken, Command, Content, Delivery, Direction, HistoryFrom, HistoryRequest,
-    Outgoing, OutgoingBody, ReceiptKind, ReceiptSignal, Sent, Text, TransportId, TypingSignal, Upload,
-    VendorCommand,
+    Outgoing, OutgoingBody, ReceiptKind, ReceiptSignal, Sent, Text, TypingSignal, Upload, VendorCommand,
 };
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -401,7 +400,7 @@ impl Shared {
     async fn vendor(&self, caller: &Caller, name: &'static str, data: Value) -> Option<Answer> {
         let contact = &caller.contact;
         let able = contact.capabilities.can(Capability::Vendor) && contact.is_customer(&caller.participant);
-        if !able || self.transport.id() != TransportId::new("connect") {
+        if !able || !self.is_own_service() {
             return None;
         }
         let command = Command::Vendor(VendorCommand { name, data });

@@ -268,6 +268,21 @@ async fn a_streamed_answer_comes_in_chunks_and_is_stored_whole() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_asks_for_complete_answers_gets_no_chunks() {
+    let rig = Rig::new();
+    let client = rig.start(json!({"ParticipantConfiguration": {"ResponseMode": "COMPLETE"}})).await;
+    let mut socket = client.socket().await;
+    socket.item().await;
+    let bot = rig.console.contact(&client.contact).unwrap().as_bot("BOT");
+    let id = bot.begin_stream("Your parcel ").unwrap();
+    bot.stream_piece(&id, "left.").unwrap();
+    bot.finish_stream(&id, "Your parcel left.").unwrap();
+    let items = socket.until(|item| item["Content"].is_string()).await;
+    assert_eq!(items.last().unwrap()["Content"], "Your parcel left.");
+    assert!(items.last().unwrap().get("MessageMetadata").is_none());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_transfer_changes_the_contact_id_and_not_the_chain() {
     let rig = Rig::new();
     let (client, mut socket, contact) = rig.chat().await;

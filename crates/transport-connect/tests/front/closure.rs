@@ -152,6 +152,19 @@ async fn two_hops_are_as_good_as_one() {
         })
         .collect();
     assert_eq!(told, times, "every text once, with the centre's time, in the centre's order");
+    // What only this service has is passed on to it.
+    inner.front.put_view("v", json!({"Id": "return-form"}));
+    let view = rig.call(http::Method::GET, "/participant/views/v", &client.connection, json!({})).await;
+    assert_eq!(view.ok()["View"]["Id"], "return-form");
+    inner.front.put_authentication("s", "https://login.example/");
+    let ask = json!({"SessionId": "s", "RedirectUri": "https://shop.example/"});
+    assert_eq!(
+        client.post("authentication-url", ask).await.ok()["AuthenticationUrl"],
+        "https://login.example/"
+    );
+    client.post("cancel-authentication", json!({"SessionId": "s"})).await.ok();
+    socket.until(|item| kind(item) == "event.authentication.cancelled").await;
+
     client.post("disconnect", json!({})).await.ok();
     let ends = socket.until(|item| kind(item) == "event.chat.ended").await;
     assert_eq!(ends.iter().filter(|item| kind(item) == "event.participant.left").count(), 1);

@@ -154,6 +154,29 @@ async fn items_can_be_doubled_swapped_lost_and_crippled() {
     assert_eq!(item["Content"], "nameless");
 }
 
+/// Nobody waits for a client that does not read: it is cut off, and fills its gap from the transcript.
+#[tokio::test(start_paused = true)]
+async fn a_client_that_does_not_read_holds_up_nobody() {
+    let rig = Rig::new();
+    let (mut client, mut socket, contact) = rig.chat().await;
+    client.reconnect().await;
+    let mut deaf = client.socket().await;
+    let long = "x".repeat(1000);
+    for n in 0..1500 {
+        contact.as_system().say(format!("{n} {long}")).unwrap();
+        assert!(socket.item().await["Content"].as_str().unwrap().starts_with(&format!("{n} ")));
+    }
+    while rig.front.open_sockets() > 1 {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    let mut got = 0;
+    while deaf.frame().await.is_some() {
+        got += 1;
+    }
+    assert!((10..1500).contains(&got), "{got}");
+    assert_eq!(client.transcript().await.len(), 1501);
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_empty_page_with_a_token_hides_nothing() {
     let rig = Rig::new();
