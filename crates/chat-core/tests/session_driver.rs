@@ -1,5 +1,7 @@
 //! The session's driver against a scripted adapter: what it asks for, in which order, and what it never does.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 use std::{
     sync::{Arc, Mutex},
     time::Duration,
@@ -7,11 +9,11 @@ use std::{
 
 use async_trait::async_trait;
 use chat_core::{
-    Ack, Alias, Capabilities, Capability, ChatEvent, ChatSession, Command, ConnectError, ConnectRequest, Connection,
-    ConnectionHandle, Content, EndReason, Error, ErrorKind, EventSender, HistoryPage, Intent, LinkState, Lost, MessageId,
-    Outgoing, Participant, Place, Primary, Result, Retry, Role, SavedSession, Scope, SegmentId, Sent, SessionDirectory,
-    SessionInfo, SessionSettings, Sighting, StartRequest, Terminal, Text, Timestamp, Transport, TransportEvent,
-    TransportId, event_channel, session::ConnectionEvent,
+    Ack, Alias, Capabilities, Capability, ChatEvent, ChatSession, Command, ConnectError, ConnectRequest,
+    Connection, ConnectionHandle, Content, EndReason, Error, ErrorKind, EventSender, HistoryPage, Intent,
+    LinkState, Lost, MessageId, Outgoing, Participant, Place, Primary, Result, Retry, Role, SavedSession,
+    Scope, SegmentId, Sent, SessionDirectory, SessionInfo, SessionSettings, Sighting, StartRequest, Terminal,
+    Text, Timestamp, Transport, TransportEvent, TransportId, event_channel, session::ConnectionEvent,
 };
 use mockall::mock;
 use serde_json::Map;
@@ -122,12 +124,15 @@ fn vendor(asked: &Asked, outcomes: Vec<std::result::Result<Connection, Error>>) 
     let outcomes = Mutex::new(outcomes.into_iter());
     let asked = Arc::clone(asked);
     vendor.expect_connect().returning(move |request| {
-        note(&asked, match request.intent {
-            Intent::Start(_) => "start",
-            Intent::Join(_) => "join",
-            Intent::Resume(_) => "resume",
-            _ => "?",
-        });
+        note(
+            &asked,
+            match request.intent {
+                Intent::Start(_) => "start",
+                Intent::Join(_) => "join",
+                Intent::Resume(_) => "resume",
+                _ => "?",
+            },
+        );
         match outcomes.lock().unwrap().next() {
             Some(outcome) => outcome.map_err(ConnectError::from),
             None => Err(Error::new(ErrorKind::Network, "no more connections").into()),
@@ -160,7 +165,8 @@ async fn refused_credentials_are_final_until_new_ones_come() {
     let asked = Asked::default();
     let (first, events) = connection(&asked);
     let (second, _keep) = connection(&asked);
-    let vendor = vendor(&asked, vec![Ok(first), Err(Error::new(ErrorKind::Unauthorized, "token")), Ok(second)]);
+    let vendor =
+        vendor(&asked, vec![Ok(first), Err(Error::new(ErrorKind::Unauthorized, "token")), Ok(second)]);
     let session = ChatSession::builder(vendor).start(StartRequest::named("Ada")).await.unwrap();
     until(&session, |state| state == LinkState::Live).await;
     events.finish(lost(ErrorKind::Network, true));
@@ -199,8 +205,10 @@ async fn history_is_fetched_before_the_queued_send_leaves() {
 async fn the_end_goes_out_after_what_was_accepted() {
     let asked = Asked::default();
     let (first, events) = connection(&asked);
-    let session =
-        ChatSession::builder(vendor(&asked, vec![Ok(first)])).start(StartRequest::named("Ada")).await.unwrap();
+    let session = ChatSession::builder(vendor(&asked, vec![Ok(first)]))
+        .start(StartRequest::named("Ada"))
+        .await
+        .unwrap();
     let mut readers = session.events();
     let bye = session.send_text("bye").unwrap();
     session.end().await.unwrap();
@@ -225,8 +233,10 @@ async fn the_end_goes_out_after_what_was_accepted() {
 async fn an_end_that_the_vendor_never_confirms_is_reported_all_the_same() {
     let asked = Asked::default();
     let (first, _events) = connection(&asked);
-    let session =
-        ChatSession::builder(vendor(&asked, vec![Ok(first)])).start(StartRequest::named("Ada")).await.unwrap();
+    let session = ChatSession::builder(vendor(&asked, vec![Ok(first)]))
+        .start(StartRequest::named("Ada"))
+        .await
+        .unwrap();
     let mut events = session.events();
     session.end().await.unwrap();
     let mut ends = 0;
@@ -240,8 +250,10 @@ async fn an_end_that_the_vendor_never_confirms_is_reported_all_the_same() {
 async fn the_last_handle_dropped_sends_what_was_accepted_and_never_ends_the_chat() {
     let asked = Asked::default();
     let (first, events) = connection(&asked);
-    let session =
-        ChatSession::builder(vendor(&asked, vec![Ok(first)])).start(StartRequest::named("Ada")).await.unwrap();
+    let session = ChatSession::builder(vendor(&asked, vec![Ok(first)]))
+        .start(StartRequest::named("Ada"))
+        .await
+        .unwrap();
     let clone = session.clone();
     drop(session);
     let pending = clone.send_text("one more thing").unwrap();
@@ -304,8 +316,10 @@ async fn a_planned_renewal_opens_the_new_connection_before_the_old_one_goes() {
     let asked = Asked::default();
     let (first, old) = connection(&asked);
     let (second, new) = connection(&asked);
-    let session =
-        ChatSession::builder(vendor(&asked, vec![Ok(first), Ok(second)])).start(StartRequest::named("Ada")).await.unwrap();
+    let session = ChatSession::builder(vendor(&asked, vec![Ok(first), Ok(second)]))
+        .start(StartRequest::named("Ada"))
+        .await
+        .unwrap();
     until(&session, |state| state == LinkState::Live).await;
     let mut events = session.events();
     let at = tokio::time::Instant::now() + Duration::from_secs(60);

@@ -148,8 +148,7 @@ impl State {
             None => {}
             Some(Content::Event(event)) => self.on_system_event(row, event.clone()),
             Some(_) => {
-                // Who speaks is in the chat, even if nobody told of the joining.
-                self.note_participant(row, None);
+                self.note_speaker(row);
                 if !row.is_own()
                     && let Some(who) = row.from()
                 {
@@ -198,6 +197,19 @@ impl State {
                 // Of the end the roster learns when; the readers learn of it through the terminal event, once.
                 self.note_participant(row, Some(event));
             }
+        }
+    }
+
+    /// Who speaks is in the chat, even if nobody told of the joining. Of those who are known to be there it is no news.
+    fn note_speaker(&mut self, row: &Row) {
+        let present = row.from().and_then(|who| who.id.as_ref()).is_some_and(|id| {
+            self.roster
+                .members()
+                .iter()
+                .any(|member| member.connected() && member.who.id.as_ref() == Some(id))
+        });
+        if !present {
+            self.note_participant(row, None);
         }
     }
 
@@ -330,7 +342,9 @@ impl State {
         if self.fanout.is_idle() {
             return;
         }
-        messages.sort_by_cached_key(|row| row.mark().map(|mark| self.transcript.spot(mark)));
+        if messages.len() > 1 {
+            messages.sort_by_cached_key(|row| row.mark().map(|mark| self.transcript.spot(mark)));
+        }
         let batch = MessageBatch { messages, restored: self.arrived_restored, session: self.info.clone() };
         self.publish(ChatEvent::Messages(Arc::new(batch)));
     }

@@ -125,7 +125,10 @@ pub(super) struct State {
     live: Option<Live>,
     pub(super) backfill: Option<Backfill>,
     pub(super) confirmed: Option<Confirmed>,
+    /// The last live messages, and the newest of those before them.
     recent: VecDeque<Confirmed>,
+    passed: Option<Confirmed>,
+    since_confirmed: usize,
     open_gap: Option<GapId>,
     /// Whether the live connection's first backfill is done: only then does what it brings confirm anything.
     complete: bool,
@@ -232,6 +235,8 @@ impl State {
             backfill: None,
             confirmed: None,
             recent: VecDeque::new(),
+            passed: None,
+            since_confirmed: 0,
             open_gap: None,
             complete: false,
             ready: false,
@@ -393,8 +398,7 @@ impl State {
         }
         self.saved = Some(saved);
         self.first = None;
-        self.recent.clear();
-        self.complete = false;
+        self.settle_confirmed();
         self.live = Some(Live { generation, handle });
         self.changed();
         self.link_input(now, LinkInput::Connected { generation });
@@ -609,24 +613,39 @@ impl State {
     /// A message came on the live connection: it confirms what is older, once enough newer ones have followed that none can
     /// have been overtaken.
     pub(super) fn note_live(&mut self, row: &Row) {
-        let Some(id) = row.message_id() else { return };
-        let Some(mark) = row.mark() else { return };
+        let (Some(id), Some(mark)) = (row.message_id(), row.mark()) else { return };
         let spot = self.transcript.spot(mark);
         self.recent.push_back(Confirmed { id, spot });
-        while self.recent.len() > self.settings.overlap.max(1) {
-            if let Some(point) = self.recent.pop_front()
-                && self.complete
-            {
-                let overtaken = self.recent.iter().any(|later| later.spot < point.spot);
-                if !overtaken {
-                    self.confirm(point);
-                }
+        if self.recent.len() <= self.settings.overlap.max(1) {
+            return;
+        }
+        if let Some(point) = self.recent.pop_front() {
+            if self.passed.as_ref().is_none_or(|passed| passed.spot < point.spot) {
+                self.passed = Some(point);
             }
+            self.since_confirmed += 1;
+            // Looked at once in a while: each look goes over all recent ones.
+            if self.since_confirmed >= self.settings.overlap {
+                self.confirm_passed();
+            }
+        }
+    }
+
+    /// What has passed is confirmed, unless it overtook one of those that came after it.
+    fn confirm_passed(&mut self) {
+        self.since_confirmed = 0;
+        if self.complete
+            && let Some(passed) =
+                self.passed.take_if(|passed| self.recent.iter().all(|later| passed.spot < later.spot))
+        {
+            self.confirm(passed);
         }
     }
 
     /// The connection is gone: the last live messages are asked for again.
     fn settle_confirmed(&mut self) {
+        self.confirm_passed();
+        self.passed = None;
         self.recent.clear();
         self.complete = false;
     }
