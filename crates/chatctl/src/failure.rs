@@ -50,13 +50,18 @@ impl fmt::Display for Failure {
         match self {
             Self::OutputClosed => f.write_str("the output was closed"),
             Self::Error { what, source } => {
-                f.write_str(what)?;
+                let mut line = what.clone();
                 let mut cause = source.as_deref().map(|source| source as &(dyn Error + 'static));
                 while let Some(error) = cause {
-                    write!(f, ": {error}")?;
+                    let text = error.to_string();
+                    // Some libraries repeat their cause in their own text.
+                    if !line.ends_with(&text) {
+                        line.push_str(": ");
+                        line.push_str(&text);
+                    }
                     cause = error.source();
                 }
-                Ok(())
+                f.write_str(&line)
             }
         }
     }

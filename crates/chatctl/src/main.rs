@@ -1,5 +1,6 @@
 //! Owns the command line: `demo` (the default), `sim`, `chat`; what fails is one line on standard error.
 
+mod chat;
 mod demo;
 mod failure;
 mod json;
@@ -35,6 +36,8 @@ enum Command {
     Demo(demo::DemoArgs),
     /// Serves a simulated contact centre to unmodified vendor clients, until it is stopped.
     Sim(sim::SimArgs),
+    /// Chats in the terminal: what is typed is sent, what is said is printed.
+    Chat(chat::ChatArgs),
 }
 
 fn main() -> ExitCode {
@@ -58,6 +61,7 @@ fn start(cli: Cli) -> Result<ExitCode> {
         match cli.command.unwrap_or(Command::Demo(cli.demo)) {
             Command::Demo(args) => demo::run(args).await,
             Command::Sim(args) => sim::run(args).await,
+            Command::Chat(args) => chat::run(args).await,
         }
     });
     // A thread that waits for standard input would hold the process up.

@@ -7,31 +7,31 @@ use tokio::time::timeout;
 
 use crate::{
     failure::{Context, Result},
-    render::Watcher,
+    render::SharedWatcher,
 };
 
 /// A burst is over when nothing has come for so long.
-const QUIET: Duration = Duration::from_millis(250);
+const QUIET: Duration = Duration::from_millis(150);
 
 /// Reads to the end. `heard` learns of each event after the watcher.
 pub(crate) async fn read(
     mut events: Events,
-    watcher: &mut dyn Watcher,
+    watcher: &SharedWatcher,
     mut heard: impl FnMut(&ChatEvent, &Mirror),
 ) -> Result<()> {
     let mut transcript = Mirror::new();
     loop {
         let Ok(next) = timeout(QUIET, events.next()).await else {
-            watcher.quiet()?;
+            watcher.lock().quiet()?;
             continue;
         };
-        let Some(event) = next else { return watcher.quiet() };
+        let Some(event) = next else { return watcher.lock().quiet() };
         match &event {
             ChatEvent::Transcript(diff) => transcript.apply(diff).context("the session's events")?,
             ChatEvent::Missed { snapshot, .. } => transcript.reset(snapshot),
             _ => {}
         }
-        watcher.event(&event, &transcript)?;
+        watcher.lock().event(&event, &transcript)?;
         heard(&event, &transcript);
     }
 }

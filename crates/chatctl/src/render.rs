@@ -1,6 +1,9 @@
 //! Owns how a chat looks on a terminal: one line a message, as it comes, in colour where that is wanted.
 
-use std::collections::{HashMap, VecDeque};
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 use chat_core::{
     ChatEvent, Content, Diff, Mirror, Participant, ParticipantId, ReceiptKind, Role, RosterEvent, Row,
@@ -36,6 +39,22 @@ pub(crate) trait Watcher: Send {
     fn note(&mut self, text: &str) -> Result<()>;
 }
 
+/// A watcher of which the reader has one end and whoever acts the other.
+#[derive(Clone)]
+pub(crate) struct SharedWatcher(Arc<Mutex<dyn Watcher>>);
+
+impl SharedWatcher {
+    /// The watcher. Never held across a wait.
+    pub(crate) fn lock(&self) -> MutexGuard<'_, dyn Watcher + 'static> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Shares a watcher.
+pub(crate) fn share(watcher: impl Watcher + 'static) -> SharedWatcher {
+    SharedWatcher(Arc::new(Mutex::new(watcher)))
+}
+
 /// Messages of a burst that are shown at its beginning, and at its end.
 const BURST_ENDS: usize = 3;
 
@@ -50,8 +69,9 @@ pub(crate) struct Terminal {
     own_name: String,
     /// Who is who, for receipts.
     names: HashMap<ParticipantId, String>,
-    /// Messages in a row, without a pause and without anything else between them.
+    /// Messages of one author in a row, without a pause and without anything else between them; and whose they are.
     in_a_row: usize,
+    author: String,
     /// The last of them, not written yet; older ones are only counted.
     held: VecDeque<String>,
     skipped: usize,
@@ -77,6 +97,7 @@ impl Terminal {
             own_name: printable(own_name),
             names: HashMap::new(),
             in_a_row: 0,
+            author: String::new(),
             held: VecDeque::new(),
             skipped: 0,
             pending_told: false,
@@ -98,7 +119,12 @@ impl Terminal {
     }
 
     fn message(&mut self, row: &Row) -> Result<()> {
-        let line = self.line(row);
+        let author = self.author(row);
+        if author != self.author {
+            self.flush()?;
+            self.author.clone_from(&author);
+        }
+        let line = self.line(row, &author);
         self.in_a_row += 1;
         if self.in_a_row <= BURST_ENDS {
             return (self.sink)(&line);
@@ -111,15 +137,17 @@ impl Terminal {
         Ok(())
     }
 
-    fn line(&self, row: &Row) -> String {
-        let from = row.from();
-        let name = match from {
+    fn author(&self, row: &Row) -> String {
+        match row.from() {
             _ if row.is_own() => self.own_name.clone(),
             Some(Participant { name: Some(name), .. }) => printable(name),
             Some(Participant { role, .. }) => role_name(role),
             None => "?".to_owned(),
-        };
-        let colour = match from.map(|from| &from.role) {
+        }
+    }
+
+    fn line(&self, row: &Row, author: &str) -> String {
+        let colour = match row.from().map(|from| &from.role) {
             _ if row.is_own() => Colour::Customer,
             Some(Role::Agent | Role::Supervisor) => Colour::Agent,
             Some(Role::Bot) => Colour::Bot,
@@ -128,7 +156,7 @@ impl Terminal {
         if row.gap().is_some() {
             return self.paint(Colour::Note, &format!("{:>NAMES$}  (something is missing here)", ""));
         }
-        format!("{}  {}", self.paint(colour, &format!("{name:>NAMES$}")), what(row))
+        format!("{}  {}", self.paint(colour, &format!("{author:>NAMES$}")), what(row))
     }
 
     /// Ends a burst: what was held back is written now.
@@ -155,6 +183,8 @@ impl Terminal {
 
     fn diff(&mut self, diff: &Diff, transcript: &Mirror) -> Result<()> {
         match diff {
+            // That something was missed is told by the connection's events, and what stays missing by `GapOpen`.
+            Diff::Insert { row, .. } if row.gap().is_some() => Ok(()),
             Diff::Insert { row, .. } => self.message(row),
             Diff::Reset(_) => self.all(transcript),
             _ => Ok(()),
@@ -271,5 +301,86 @@ fn role_name(role: &Role) -> String {
         Role::System => "system".into(),
         Role::Other(other) => printable(other),
         _ => "somebody".into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use chat_core::{
+        Alias, MessageId, Place, Primary, Scope, SegmentId, Sighting, Text, Timestamp, Transcript, View,
+    };
+
+    use super::*;
+
+    /// What a terminal shows of these messages: author, text, whether an agent's.
+    fn shown(colours: bool, messages: &[(&str, &str)]) -> Vec<String> {
+        let (lines, written) = mpsc::sync_channel(1000);
+        let sink = Box::new(move |line: &str| {
+            lines.send(line.to_owned()).expect("the test reads");
+            Ok(())
+        });
+        let mut terminal = Terminal::new(sink, colours, "Ada");
+        let mut transcript = Transcript::new();
+        for (number, (author, text)) in messages.iter().enumerate() {
+            let time = Timestamp::from_millis(1_000 + number as i64).unwrap();
+            transcript.sight(
+                Sighting::new(SegmentId::new("s"))
+                    .with_alias(Alias::message(&Scope::new("c"), &MessageId::new(number.to_string())))
+                    .with_place(Place::exact(Primary::Instant(time)))
+                    .with_sender(Participant::new(Role::Agent).with_name(*author), false)
+                    .with_content(Content::Text(Text::plain(*text))),
+            );
+        }
+        let mut mirror = Mirror::new();
+        for row in &transcript.snapshot(View::Display) {
+            let diff = Diff::Insert { at: mirror.len(), row: row.clone() };
+            mirror.apply(&diff).unwrap();
+            terminal.event(&ChatEvent::Transcript(diff.into()), &mirror).unwrap();
+        }
+        terminal.quiet().unwrap();
+        drop(terminal);
+        written.iter().collect()
+    }
+
+    #[test]
+    fn nothing_that_others_say_reaches_the_terminal_as_a_command() {
+        let shown = shown(false, &[("Ma\x1b]0;owned\x07ria", "\x1b[2Jall\r\ngone\u{9b}31m\u{202e}!")]);
+        assert_eq!(shown, ["Ma]0;ownedria  [2Jall gone31m!"]);
+    }
+
+    #[test]
+    fn a_burst_shows_its_ends_and_says_how_many_more() {
+        let texts: Vec<String> = (1..=250).map(|number| format!("box {number}")).collect();
+        let messages: Vec<(&str, &str)> = texts.iter().map(|text| ("Maria", text.as_str())).collect();
+        assert_eq!(
+            shown(false, &messages),
+            [
+                "     Maria  box 1",
+                "     Maria  box 2",
+                "     Maria  box 3",
+                "            … 244 more …",
+                "     Maria  box 248",
+                "     Maria  box 249",
+                "     Maria  box 250",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_few_messages_are_all_shown_and_another_author_ends_a_burst() {
+        let six: Vec<(&str, &str)> = vec![("Maria", "x"); 6];
+        assert_eq!(shown(false, &six).len(), 6);
+        let two: Vec<(&str, &str)> = [vec![("Maria", "x"); 7], vec![("Tom", "y")]].concat();
+        let lines = shown(false, &two);
+        assert_eq!(lines.len(), 8, "{lines:?}");
+        assert_eq!(lines[3], "            … 1 more …");
+        assert_eq!(lines[7], "       Tom  y");
+    }
+
+    #[test]
+    fn colour_is_put_around_names_alone_and_only_where_wanted() {
+        assert_eq!(shown(true, &[("Maria", "hello")]), ["\x1b[32m     Maria\x1b[0m  hello"]);
     }
 }

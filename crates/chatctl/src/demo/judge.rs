@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use serde::Serialize;
+use serde_json::{Value, json};
 
 /// A message as people see it: who, and what. Both the truth and what was shown come down to this.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -23,7 +23,7 @@ pub(super) struct Stored {
 }
 
 /// What the comparison says.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Verdict {
     /// Messages that the centre stored.
     pub(super) messages: usize,
@@ -83,10 +83,24 @@ impl Verdict {
             && self.recovered == self.stored_while_cut
     }
 
+    const fn order(&self) -> &'static str {
+        if self.in_order { "ok" } else { "broken" }
+    }
+
+    /// The summary as the last of the JSON Lines.
+    pub(super) fn json(&self) -> Value {
+        json!({
+            "event": "summary", "ok": self.good(),
+            "messages": self.messages, "stored_while_cut": self.stored_while_cut, "recovered": self.recovered,
+            "duplicates": self.duplicates, "lost": self.lost, "order": self.order(),
+            "complaints": self.complaints,
+        })
+    }
+
     /// The summary in one line.
     pub(super) fn line(&self) -> String {
-        let Self { messages, recovered, duplicates, lost, in_order, .. } = self;
-        let order = if *in_order { "ok" } else { "broken" };
+        let Self { messages, recovered, duplicates, lost, .. } = self;
+        let order = self.order();
         format!(
             "messages {messages}, recovered {recovered}, duplicates {duplicates}, lost {lost}, order {order}"
         )

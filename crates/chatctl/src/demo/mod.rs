@@ -7,13 +7,11 @@ mod script;
 
 use std::process::ExitCode;
 
-use serde_json::json;
-
 use crate::{
-    failure::{Context, Result},
+    failure::Result,
     json::JsonLines,
-    output::Output,
-    render::{Terminal, Watcher},
+    output::{Output, printable},
+    render::{Terminal, share},
 };
 
 /// How the demo is shown.
@@ -30,19 +28,14 @@ pub(crate) struct DemoArgs {
 /// Plays the demo. Exit status 0 only if everything that the centre stored was shown, once, in order, and all else happened too.
 pub(crate) async fn run(args: DemoArgs) -> Result<ExitCode> {
     let sink = || Box::new(|line: &str| Output.line(line));
-    let watcher: Box<dyn Watcher> = if args.json {
-        Box::new(JsonLines::new(sink()))
+    let watcher = if args.json {
+        share(JsonLines::new(sink()))
     } else {
-        let mut terminal = Terminal::new(sink(), Output.colours(), script::CUSTOMER);
-        terminal.note("a contact centre with Amazon Connect's protocol, on a socket of this machine")?;
-        Box::new(terminal)
+        share(Terminal::new(sink(), Output.colours(), script::CUSTOMER))
     };
     let verdict = run::play(&script::conversation(), watcher, args.without).await?;
     if args.json {
-        let mut summary = serde_json::to_value(&verdict).context("the summary")?;
-        summary["event"] = json!("summary");
-        summary["ok"] = json!(verdict.good());
-        JsonLines::new(sink()).write(&summary)?;
+        JsonLines::new(sink()).write(&verdict.json())?;
     } else {
         let colour = match (Output.colours(), verdict.good()) {
             (false, _) => ["", ""],
@@ -51,7 +44,7 @@ pub(crate) async fn run(args: DemoArgs) -> Result<ExitCode> {
         };
         let [begin, end] = colour;
         for complaint in &verdict.complaints {
-            Output.line(&format!("{begin}bad: {}{end}", crate::output::printable(complaint)))?;
+            Output.line(&format!("{begin}bad: {}{end}", printable(complaint)))?;
         }
         Output.line(&format!("{begin}summary: {}{end}", verdict.line()))?;
     }

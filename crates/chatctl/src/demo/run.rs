@@ -1,6 +1,6 @@
 //! Owns playing the demo: the centre, its Connect front on a real socket, a client, and both sides' acts in turn.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use chat_core::{
     AttachmentStatus, BackoffPolicy, ChatEvent, ChatSession, Content, Download, Mirror, PendingSend,
@@ -24,15 +24,18 @@ use super::{
 use crate::{
     failure::{Context, Failure, Result},
     reader,
-    render::Watcher,
+    render::SharedWatcher,
 };
 
 /// How long an act may take to have its effect: far longer than it does, far shorter than anybody's patience.
 const PATIENCE: Duration = Duration::from_secs(4);
 
+/// The same once something has gone wrong: the verdict is clear, and the rest is quick or does not come.
+const SHORT_PATIENCE: Duration = Duration::from_secs(2);
+
 /// Plays `acts` before `watcher`. What does not happen is a complaint of the verdict; only what makes the demo itself impossible
 /// is an error.
-pub(super) async fn play(acts: &[Act], watcher: Box<dyn Watcher>, without: Option<Part>) -> Result<Verdict> {
+pub(super) async fn play(acts: &[Act], watcher: SharedWatcher, without: Option<Part>) -> Result<Verdict> {
     let centre = Centre::builder().clock(Arc::new(SystemClock)).build();
     let listener = TcpListener::bind("127.0.0.1:0").await.context("listening on the loopback interface")?;
     let endpoint =
@@ -45,6 +48,7 @@ pub(super) async fn play(acts: &[Act], watcher: Box<dyn Watcher>, without: Optio
         async move { front.serve(listener).await }
     });
 
+    watcher.lock().note(&format!("Amazon Connect's protocol, served and spoken at {endpoint}"))?;
     let net = Net::new(&NetConfig::default()).context("the network stack")?;
     let client = ConnectTransport::builder().endpoint(&*endpoint).start_chat(start_chat).net(net).build();
     let mut transport: Arc<dyn Transport> = Arc::new(client.context("the client")?);
@@ -59,12 +63,14 @@ pub(super) async fn play(acts: &[Act], watcher: Box<dyn Watcher>, without: Optio
 
     let (told, seen) = watch::channel(Seen::default());
     let events = session.events();
-    let mut reading = tokio::spawn(async move {
-        let mut watcher = watcher;
-        reader::read(events, &mut *watcher, |event, transcript| {
-            told.send_modify(|seen| seen.hear(event, transcript));
-        })
-        .await
+    let mut reading = tokio::spawn({
+        let watcher = watcher.clone();
+        async move {
+            reader::read(events, &watcher, |event, transcript| {
+                told.send_modify(|seen| seen.hear(event, transcript));
+            })
+            .await
+        }
     });
 
     let contact = centre.console().wait_for_contact().await;
@@ -73,6 +79,7 @@ pub(super) async fn play(acts: &[Act], watcher: Box<dyn Watcher>, without: Optio
         contact,
         front: Arc::clone(&front),
         seen,
+        watcher,
         offline: Vec::new(),
         cut: None,
         complaints: Vec::new(),
@@ -85,7 +92,7 @@ pub(super) async fn play(acts: &[Act], watcher: Box<dyn Watcher>, without: Optio
         }
     }
     // The reader comes to its end with the chat; if it failed, that is why the player could not go on.
-    match timeout(PATIENCE, &mut reading).await {
+    match timeout(player.patience(), &mut reading).await {
         Ok(read) => read.context("reading the session")??,
         Err(_) => {
             reading.abort();
@@ -187,6 +194,7 @@ struct Player {
     contact: ContactConsole,
     front: Arc<ConnectFront>,
     seen: watch::Receiver<Seen>,
+    watcher: SharedWatcher,
     /// Said while the socket was cut.
     offline: Vec<PendingSend>,
     /// Numbers of the items before the cut, and at its end.
@@ -244,12 +252,14 @@ impl Player {
                 self.reader("was not told of the cut", |seen| seen.lost > 0).await?;
                 let before = self.newest();
                 self.cut = Some((before, before));
+                self.note("the socket is cut, and no new one comes through")?;
             }
             Act::Burst(who, count) => {
                 let who = self.as_who(who);
                 for number in 1..=*count {
                     who.say(format!("Box {number} of {count} is packed")).context("the centre")?;
                 }
+                self.note(&format!("meanwhile the centre has stored {count} messages"))?;
             }
             Act::Heal => self.heal().await?,
             Act::End(who) => self.as_who(who).end().context("the centre")?,
@@ -322,7 +332,7 @@ impl Player {
                 })
                 .await
         };
-        match timeout(PATIENCE, fetched).await {
+        match timeout(self.patience(), fetched).await {
             Ok(Ok(bytes)) if bytes == file.bytes => {}
             Ok(Ok(_)) => self.complaints.push(format!("the file {name} came back changed")),
             Ok(Err(error)) => self.complaints.push(format!("the file {name} could not be fetched: {error}")),
@@ -337,13 +347,27 @@ impl Player {
         if let Some((_, end)) = &mut self.cut {
             *end = until;
         }
+        self.note("sockets come through again")?;
         self.front.set_faults(FrontFaults::default());
         self.reader("was not told that the connection is back", |seen| seen.restored > 0).await?;
         for pending in std::mem::take(&mut self.offline) {
             self.arrives(pending, "what was said while the socket was cut").await;
         }
-        let stored = messages(&self.contact.truth()).count();
-        self.reader("was not shown all that is stored", |seen| seen.transcript.len() >= stored).await
+        let truth = self.contact.truth();
+        let stored: HashSet<Said> = messages(&truth).map(said_of_item).collect();
+        self.reader("was not shown all that is stored", |seen| {
+            // Counting first: it is asked with every message.
+            seen.transcript.len() >= stored.len() && stored.is_subset(&seen.shown().into_iter().collect())
+        })
+        .await
+    }
+
+    const fn patience(&self) -> Duration {
+        if self.complaints.is_empty() { PATIENCE } else { SHORT_PATIENCE }
+    }
+
+    fn note(&self, text: &str) -> Result<()> {
+        self.watcher.lock().note(&format!("-- {text} --"))
     }
 
     /// The number of the newest item.
@@ -356,7 +380,7 @@ impl Player {
     }
 
     async fn arrives(&mut self, pending: PendingSend, what: &str) {
-        match timeout(PATIENCE, pending).await {
+        match timeout(self.patience(), pending).await {
             Ok(Ok(_)) => {}
             Ok(Err(error)) => self.complaints.push(format!("{what:?} was not sent: {error}")),
             Err(_) => self.complaints.push(format!("{what:?} was not sent in time")),
@@ -364,13 +388,13 @@ impl Player {
     }
 
     async fn centre(&mut self, complaint: &str, met: impl Fn(&Truth) -> bool) {
-        if timeout(PATIENCE, self.contact.wait_for(met)).await.is_err() {
+        if timeout(self.patience(), self.contact.wait_for(met)).await.is_err() {
             self.complaints.push(format!("the centre {complaint}"));
         }
     }
 
     async fn reader(&mut self, complaint: &str, met: impl Fn(&Seen) -> bool) -> Result<()> {
-        match timeout(PATIENCE, self.seen.wait_for(|seen| met(seen))).await {
+        match timeout(self.patience(), self.seen.wait_for(|seen| met(seen))).await {
             Ok(Ok(_)) => return Ok(()),
             Ok(Err(_)) => return Err(Failure::new("the session stopped before the demo was over")),
             Err(_) => {}
