@@ -43,7 +43,7 @@ impl Shared {
             "AttachmentId": id,
             "UploadMetadata": {
                 "Url": format!("{}{path}", self.config.base_url),
-                "UrlExpiry": self.config.clock.now().saturating_add(rules.upload_within).to_string(),
+                "UrlExpiry": self.after(rules.upload_within),
                 "HeadersToInclude": headers,
             },
         }))
@@ -108,7 +108,7 @@ impl Shared {
         let (path, stored) = self.store.ticket(&caller.contact, &id, inline, life);
         Ok(json!({
             "Url": format!("{}{path}", self.config.base_url),
-            "UrlExpiry": self.config.clock.now().saturating_add(life).to_string(),
+            "UrlExpiry": self.after(life),
             "AttachmentSizeInBytes": stored.or(size).unwrap_or_default(),
         }))
     }

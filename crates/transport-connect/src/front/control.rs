@@ -271,9 +271,8 @@ impl Shared {
         contact.enter(&participant, CUSTOM_BOT, name, Arc::default());
         let caller = Caller { contact, participant: Arc::clone(&participant) };
         let token = self.tokens.mint(Kind::Participant, caller, None);
-        let expiry = self.config.clock.now().saturating_add(self.config.token_life);
         Ok(json!({
-            "ParticipantCredentials": {"ParticipantToken": &*token, "Expiry": expiry.to_string()},
+            "ParticipantCredentials": {"ParticipantToken": &*token, "Expiry": self.after(self.config.token_life)},
             "ParticipantId": &*participant,
         }))
     }

@@ -279,6 +279,11 @@ impl Shared {
         }
     }
 
+    /// The time of day so much later, as the service writes it.
+    fn after(&self, life: Duration) -> String {
+        truth::instant(self.config.clock.now().saturating_add(life).as_millis()).to_string()
+    }
+
     fn contacts(&self) -> MutexGuard<'_, HashMap<String, Arc<Contact>>> {
         lock(&self.contacts)
     }

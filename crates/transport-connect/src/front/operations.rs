@@ -80,20 +80,19 @@ impl Shared {
     /// Adds the parts of a connection that `types` ask for.
     pub(super) fn add_connection(&self, caller: &Caller, types: &[ConnectionType], answer: &mut Value) {
         let config = &self.config;
-        let now = config.clock.now();
         if types.contains(&ConnectionType::Websocket) {
             let token = self.tokens.mint(Kind::SocketUrl, caller.clone(), Some(config.url_life));
             let base = config.base_url.replacen("http", "ws", 1);
             answer["Websocket"] = json!({
                 "Url": format!("{base}/gateway?X-Amz-Token={token}"),
-                "ConnectionExpiry": now.saturating_add(config.connection_expiry).to_string(),
+                "ConnectionExpiry": self.after(config.connection_expiry),
             });
         }
         if types.contains(&ConnectionType::ConnectionCredentials) {
             let token = self.tokens.mint(Kind::Connection, caller.clone(), Some(config.token_life));
             answer["ConnectionCredentials"] = json!({
                 "ConnectionToken": &*token,
-                "Expiry": now.saturating_add(config.token_life).to_string(),
+                "Expiry": self.after(config.token_life),
             });
         }
     }

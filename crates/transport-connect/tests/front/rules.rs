@@ -367,3 +367,45 @@ async fn bots_may_not_read_files_and_nobody_put_where_nothing_is_awaited() {
         (404, "ResourceNotFoundException")
     );
 }
+
+/// The centre's clock need not be the front's: what the front makes itself stands where it happened all the same.
+#[tokio::test(start_paused = true)]
+async fn clocks_may_differ() {
+    for (start, nanos) in [
+        ("2026-05-04T09:00:00.123456789Z", true),
+        ("2019-01-01T00:00:00Z", false),
+        ("2031-01-01T00:00:00Z", false),
+    ] {
+        let rig = Rig::with(Profile::push(), |config| {
+            config.clock = chat_core::VirtualClock::starting_at(chat_core::Timestamp::parse(start).unwrap());
+        });
+        let (client, mut socket, contact) = rig.chat().await;
+        let ask = json!({"ContactId": client.contact, "AgentId": "sam", "DisplayName": "Sam"});
+        let made = rig.post("/front/agent-token", "", ask).await.ok();
+        let agent =
+            Client::new(&rig, &made["ContactId"], &made["ParticipantId"], &made["ParticipantToken"]).await;
+        let mut expected = Vec::new();
+        for n in 0..3 {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            client.say(&format!("customer {n}")).await;
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            agent.say(&format!("front {n}")).await;
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            contact.as_system().say(format!("centre {n}")).unwrap();
+            socket.text(&format!("centre {n}")).await;
+            expected.extend([format!("customer {n}"), format!("front {n}"), format!("centre {n}")]);
+        }
+        let transcript = client.transcript().await;
+        let texts: Vec<_> = transcript.iter().filter_map(|item| item["Content"].as_str()).collect();
+        assert_eq!(texts, expected, "{start}");
+        if nanos {
+            let upload = json!({"ContentType": "text/plain", "AttachmentName": "a.txt", "AttachmentSizeInBytes": 1, "ClientToken": "t"});
+            let upload = client.post("start-attachment-upload", upload).await.ok();
+            assert_eq!(
+                upload["UploadMetadata"]["UrlExpiry"].as_str().map(str::len),
+                Some(24),
+                "milliseconds"
+            );
+        }
+    }
+}

@@ -63,10 +63,19 @@ impl Truth {
                 if newer { told.max(next) } else { told }
             }
             (Some(told), _) => told,
-            (None, _) => self.clock.now().as_millis().max(next),
+            (None, _) => self.now().max(next),
         };
+        if time.is_some() {
+            let ahead = millis - self.clock.now().as_millis();
+            self.ahead = Some(self.ahead.map_or(ahead, |known| known.max(ahead)));
+        }
         self.last_millis = self.last_millis.max(millis);
         millis
+    }
+
+    /// The transport's clock as far as it is known, so that what is made here falls into place among what it tells.
+    pub(super) fn now(&self) -> i64 {
+        self.clock.now().as_millis() + self.ahead.unwrap_or_default()
     }
 
     pub(super) fn item(
@@ -170,7 +179,8 @@ pub(super) fn text(member: Option<&Cow<'_, str>>) -> String {
     member.map(|text| text.to_string()).unwrap_or_default()
 }
 
-pub(super) fn instant(millis: i64) -> Timestamp {
+/// An instant as the service writes it: milliseconds, always.
+pub(in crate::front) fn instant(millis: i64) -> Timestamp {
     Timestamp::from_millis(millis).unwrap_or_else(|| Timestamp::from_millis(0).expect("1970 is in range"))
 }
 

@@ -12,7 +12,8 @@ use std::{
     sync::Arc,
 };
 
-use self::list::{instant, mint_id, text};
+pub(super) use self::list::instant;
+use self::list::{mint_id, text};
 use chat_core::{
     Alias, AliasKind, Chunk, Content, MessageId, Participant, ParticipantId, ParticipantUpdate, Place,
     Primary, RawEvent, Receipt, Scope, Sighting, SystemEvent, Timestamp, TypingUpdate, WallClock,
@@ -106,6 +107,8 @@ pub(super) struct Truth {
     by_id: HashMap<String, Key>,
     by_alias: HashMap<Alias, Key>,
     last_millis: i64,
+    /// How far the transport's clock is ahead of ours, in milliseconds: the most that an item has shown.
+    ahead: Option<i64>,
     last_index: Option<(u64, u64)>,
     sequence: u64,
     /// What the transport told before the customer was there: the flow starts with the customer (§1).
@@ -135,6 +138,7 @@ impl Truth {
         customer: Arc<str>,
         pass_chunks: bool,
     ) -> Self {
+        let ahead = started_at.map(|start| start.as_millis() - clock.now().as_millis());
         let own_ids = HashSet::from([ParticipantId::new(&*customer)]);
         Self {
             clock,
@@ -151,6 +155,7 @@ impl Truth {
             by_id: HashMap::new(),
             by_alias: HashMap::new(),
             last_millis: 0,
+            ahead,
             last_index: None,
             sequence: 0,
             held: Some(VecDeque::new()),
@@ -223,7 +228,7 @@ impl Truth {
                 // What waited comes after the joining, as it would have.
                 let earliest = held.iter().filter_map(|sighting| sighting.time).min();
                 let before = earliest.and_then(|time| Timestamp::from_millis(time.as_millis() - 1));
-                let time = before.map(|before| before.min(self.clock.now()));
+                let time = before.map(|before| before.min(instant(self.now())));
                 let sender = self.customer();
                 self.joined = Some(self.happened(&SystemEvent::Joined, sender, time));
             }
@@ -358,7 +363,7 @@ impl Truth {
             [(delivered.or(read), &mut receipt.delivered_timestamp), (read, &mut receipt.read_timestamp)]
         {
             if let (Some(time), None) = (time, &member) {
-                *member = Some(Cow::Owned(time.to_string()));
+                *member = Some(Cow::Owned(instant(time.as_millis()).to_string()));
             }
         }
         if *receipt == before || (receipt.delivered_timestamp.is_none() && receipt.read_timestamp.is_none()) {
