@@ -212,12 +212,7 @@ async fn fill_gap(front: &Shared, contact: &Contact) {
     if !contact.capabilities.can(Capability::History) {
         return;
     }
-    // By instant first: of items with the same one, some may stand before the one that is known.
-    let starts = match contact.truth().confirmed.clone() {
-        Some((id, Some(time))) => vec![HistoryFrom::Time(time), HistoryFrom::Message(id)],
-        Some((id, None)) => vec![HistoryFrom::Message(id)],
-        None => vec![HistoryFrom::Oldest],
-    };
+    let starts = contact.truth().confirmed();
     for start in starts {
         match page_from(front, contact, start).await {
             Ok(()) => return,

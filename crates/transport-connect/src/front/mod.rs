@@ -14,6 +14,10 @@
 //! | `PUT /bucket/staging/…`, `GET /bucket/…` | object store |
 //! | `POST /front/agent-token` | not of the vendor: `{"ContactId", "AgentId", "DisplayName"}` → `{"ContactId", "InitialContactId", "ParticipantId", "ParticipantToken"}`. Makes an `AGENT` participant; all tokens of one `AgentId` share the agent's sockets |
 //!
+//! A contact drives the transport itself, not a `ChatSession`: its clients have keys for their messages, and every sighting,
+//! chunks included, is theirs to see; what a session adds for people (a display view, queued sends, throttled receipts) the
+//! clients do for themselves.
+//!
 //! Source of the protocol: the published service models and the vendor's clients; section numbers (§) are those of the
 //! protocol notes.
 

@@ -87,6 +87,9 @@ pub(super) struct Flight {
     claimed: Option<Key>,
 }
 
+/// A message confirms what is older only once so many have followed it: a live connection may tell them out of order.
+const OVERLAP: usize = 32;
+
 /// Sightings kept back until the customer is there; beyond, they are taken as they come.
 const HELD_MAX: usize = 1000;
 
@@ -124,8 +127,8 @@ pub(super) struct Truth {
     /// Sizes of the transport's files, where told.
     sizes: HashMap<String, u64>,
     pass_chunks: bool,
-    /// The newest message that an unbroken connection has told.
-    pub(super) confirmed: Option<(MessageId, Option<Timestamp>)>,
+    /// The last messages that the transport has told, in the order of telling.
+    told: VecDeque<(MessageId, Option<Timestamp>)>,
     pub(super) ended: bool,
 }
 
@@ -167,7 +170,7 @@ impl Truth {
             files: HashMap::new(),
             sizes: HashMap::new(),
             pass_chunks,
-            confirmed: None,
+            told: VecDeque::new(),
             ended: false,
         }
     }

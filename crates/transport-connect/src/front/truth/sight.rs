@@ -2,13 +2,18 @@
 
 use std::borrow::Cow;
 
+use chat_core::HistoryFrom;
+
 use super::*;
 
 impl Truth {
     /// A sighting from the event stream.
     pub(in crate::front) fn sight(&mut self, sighting: Sighting) {
         if let Some(id) = sighting.aliases.message_id() {
-            self.confirmed = Some((id, sighting.time));
+            self.told.push_back((id, sighting.time));
+            if self.told.len() > OVERLAP {
+                self.told.pop_front();
+            }
         }
         match &mut self.held {
             Some(held) if held.len() < HELD_MAX => held.push_back(sighting),
@@ -233,6 +238,20 @@ impl Truth {
             let item = self.item(convert::draft(&Content::Other(raw.clone())), None, millis, None);
             self.emit(item);
         }
+    }
+
+    /// Where what was missed may begin, by preference: nothing before it can be missing.
+    pub(in crate::front) fn confirmed(&self) -> Vec<HistoryFrom> {
+        // A chat that continues another one has a past before its start, which is none of this.
+        let start = self.started_at.map(HistoryFrom::Time).into_iter().chain([HistoryFrom::Oldest]);
+        let Some((id, _)) = self.told.front() else { return start.collect() };
+        let oldest = HistoryFrom::Message(id.clone());
+        if self.told.len() < OVERLAP {
+            return start.chain([oldest]).collect();
+        }
+        // By instant first: of items with the same one, some may stand before the one that is known.
+        let instant = self.told.iter().filter_map(|(_, time)| *time).min();
+        instant.map(HistoryFrom::Time).into_iter().chain([oldest]).collect()
     }
 
     /// Somebody on the transport's side types. The customer's own typing has gone out already.
