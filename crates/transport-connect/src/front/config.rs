@@ -14,6 +14,9 @@ pub struct FrontConfig {
     /// Where clients reach this front, without a slash at the end. Socket URLs are made from it, and the vendor's client takes
     /// no plain one but `ws://127.0.0.1:<port>` (§7.1).
     pub base_url: String,
+    /// Whether the control-plane calls and the front's own call for agents are served. Nothing authorises them: switch them off
+    /// where strangers can reach the front.
+    pub control_plane: bool,
     /// Path of the start-chat proxy.
     pub start_chat_path: String,
     /// Where the proxy's answer holds the three values (§6).
@@ -103,6 +106,7 @@ impl FrontConfig {
         let minutes = |minutes: u64| Duration::from_secs(minutes * 60);
         Self {
             base_url: base_url.into().trim_end_matches('/').to_owned(),
+            control_plane: true,
             start_chat_path: "/startChatContact".to_owned(),
             answer_shape: AnswerShape::default(),
             answer_casing: Casing::default(),

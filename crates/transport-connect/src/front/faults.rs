@@ -61,6 +61,14 @@ operations! {
 }
 
 impl Operation {
+    /// Whether it is for servers, not for the clients of participants.
+    pub(super) const fn is_control_plane(self) -> bool {
+        matches!(
+            self,
+            Self::StartChatContact | Self::CreateParticipant | Self::StopContact | Self::AgentToken
+        )
+    }
+
     /// Whether the vendor's service has it, and thus quotas for it.
     pub(super) const fn is_service(self) -> bool {
         !matches!(self, Self::AgentToken | Self::StorePut | Self::StoreGet)

@@ -42,6 +42,11 @@ struct Call {
 }
 
 fn operation(front: &Shared, method: &Method, path: &str) -> Option<Operation> {
+    let operation = named(front, method, path)?;
+    (front.config.control_plane || !operation.is_control_plane()).then_some(operation)
+}
+
+fn named(front: &Shared, method: &Method, path: &str) -> Option<Operation> {
     use Operation as Op;
     Some(match (method.as_str(), path) {
         ("POST", participant::CONNECTION_PATH) => Op::CreateParticipantConnection,

@@ -335,3 +335,21 @@ async fn a_connection_that_asks_for_nothing_is_closed() {
         std::io::ErrorKind::UnexpectedEof
     );
 }
+
+/// The end of a streamed answer that fell into a gap still comes as its end.
+#[tokio::test(start_paused = true)]
+async fn a_streamed_answer_survives_the_loss_of_the_backend() {
+    let rig = Rig::new();
+    let (_client, mut socket, contact) = rig.chat().await;
+    let bot = contact.as_bot("BOT");
+    let id = bot.begin_stream("Your parcel ").unwrap();
+    socket.text("Your parcel ").await;
+    rig.console.network().cut();
+    bot.stream_piece(&id, "left.").unwrap();
+    bot.finish_stream(&id, "Your parcel left.").unwrap();
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    rig.console.network().heal();
+    let whole = socket.text("Your parcel left.").await;
+    assert_eq!(whole["MessageMetadata"]["MessageCompleted"], true);
+    assert!(socket.is_silent().await);
+}

@@ -409,3 +409,20 @@ async fn clocks_may_differ() {
         }
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn strangers_find_no_control_plane_where_it_is_off() {
+    let rig = Rig::with(Profile::push(), |config| config.control_plane = false);
+    let start = json!({"ParticipantDetails": {"DisplayName": "Jane"}});
+    let started = rig.post("/startChatContact", "", start).await.ok();
+    let contact = &started["data"]["startChatResult"]["ContactId"];
+    for (method, path) in [
+        (Method::PUT, "/contact/chat"),
+        (Method::POST, "/contact/create-participant"),
+        (Method::POST, "/contact/stop"),
+        (Method::POST, "/front/agent-token"),
+    ] {
+        let body = json!({"ContactId": contact, "InstanceId": "i", "AgentId": "a", "DisplayName": "A"});
+        assert_eq!(rig.call(method, path, "", body).await.status, 404, "{path}");
+    }
+}

@@ -131,6 +131,11 @@ impl Truth {
         }
         let draft = self.draft(content);
         let Some(entry) = self.entries.get_mut(&key) else { return };
+        if entry.parts > 0 && !entry.visible {
+            // The whole of a streamed answer, told by the history: clients wait for its end.
+            self.chunk(key, Chunk::Whole, content);
+            return;
+        }
         if sighting.version < entry.version || draft.kind == Item::EVENT {
             return;
         }
