@@ -271,7 +271,7 @@ async fn nothing_is_left(world: &mut World) {
     if bench.harness.clock() == Clock::Virtual {
         let deadline = Instant::now() + TASKS_END_WITHIN;
         loop {
-            let tasks = tokio::runtime::Handle::current().metrics().num_alive_tasks();
+            let tasks = world.tasks();
             if tasks <= world.tasks_before {
                 return;
             }

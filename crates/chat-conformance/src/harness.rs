@@ -33,6 +33,12 @@ pub trait Harness: fmt::Debug + Send + Sync {
     /// What this bench can do beyond the least: a chat begins, an agent says texts, the truth can be read.
     fn powers(&self) -> Powers;
 
+    /// Tasks that the bench itself runs now: a server's drivers of chats that go on, for instance. They are not counted among
+    /// what sessions leave behind.
+    fn background_tasks(&self) -> usize {
+        0
+    }
+
     /// Good credentials of a chat that exists, in the adapter's own shape: for joining, and instead of revoked ones. Asked for
     /// only where [`Power::Credentials`] is declared.
     async fn credentials(&self, _chat: usize) -> Result<SavedSession> {

@@ -78,8 +78,15 @@ impl Bench {
 impl World {
     pub(crate) fn new(harness: Arc<dyn Harness>) -> Self {
         let bench = Bench { harness, began: Instant::now(), changed: watch::Sender::new(()) };
-        let tasks_before = tokio::runtime::Handle::current().metrics().num_alive_tasks();
-        Self { bench: Arc::new(bench), chats: Vec::new(), pruned: false, tasks_before }
+        let mut world = Self { bench: Arc::new(bench), chats: Vec::new(), pruned: false, tasks_before: 0 };
+        world.tasks_before = world.tasks();
+        world
+    }
+
+    /// The tasks that run now, without the bench's own.
+    pub(crate) fn tasks(&self) -> usize {
+        let all = tokio::runtime::Handle::current().metrics().num_alive_tasks();
+        all.saturating_sub(self.harness().background_tasks())
     }
 
     /// The harness.

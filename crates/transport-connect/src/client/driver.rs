@@ -52,6 +52,8 @@ pub(crate) struct Shared {
 pub(crate) struct Orders {
     /// Close the connection; the chat goes on.
     pub(crate) leave: bool,
+    /// The vendor is being told that we leave for good, or may have been.
+    pub(crate) ending: bool,
     /// The vendor was told that we leave for good.
     pub(crate) leaving: bool,
     /// The vendor denies everything.
@@ -67,6 +69,11 @@ impl Shared {
     /// Close the connection; the chat goes on.
     pub(crate) fn leave(&self) {
         self.order(|orders| orders.leave = true);
+    }
+
+    /// The vendor is being told that we leave for good: an end is ours from here on, unless it proves not to have been told.
+    pub(crate) fn ending(&self, on: bool) {
+        self.orders.lock().unwrap_or_else(PoisonError::into_inner).ending = on;
     }
 
     /// The vendor was told that we leave for good; its own end may follow.
@@ -357,7 +364,7 @@ impl Driver {
     }
 
     fn take_orders(&mut self) {
-        let Orders { leave, leaving, ended } = self.shared.orders();
+        let Orders { leave, leaving, ended, .. } = self.shared.orders();
         if let Some(reason) = ended {
             self.end(reason);
         } else if leave {
@@ -412,7 +419,8 @@ impl Driver {
             Received::Item(item) => {
                 let (event, consequence) = self.chat.socket_item(&mut self.people, &item);
                 self.give(event);
-                if let Some(reason) = ends(consequence, &self.chat, self.machine.is_leaving()) {
+                let ending = matches!(consequence, Consequence::ChatEnded) && self.shared.orders().ending;
+                if let Some(reason) = ends(consequence, &self.chat, ending) {
                     self.end(reason);
                 }
             }
@@ -441,9 +449,9 @@ impl Driver {
 }
 
 /// Whether an item ends this participant's session, and why.
-pub(crate) fn ends(consequence: Consequence, chat: &Chat, leaving: bool) -> Option<EndReason> {
+pub(crate) fn ends(consequence: Consequence, chat: &Chat, ending: bool) -> Option<EndReason> {
     match (consequence, chat.kind) {
-        (Consequence::ChatEnded, _) if leaving => Some(EndReason::EndedByUs),
+        (Consequence::ChatEnded, _) if ending => Some(EndReason::EndedByUs),
         (Consequence::ChatEnded, _) => Some(EndReason::EndedByService),
         (Consequence::Transferred, ParticipantKind::Agent) => Some(EndReason::Transferred),
         _ => None,

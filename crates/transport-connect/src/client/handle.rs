@@ -188,6 +188,8 @@ impl Handle {
             ));
         }
         let request = DisconnectParticipantRequest { client_token: None };
+        // The end may be told before the answer.
+        self.shared.ending(true);
         match self.post_final("DisconnectParticipant", DISCONNECT_PATH, &request).await {
             Ok(_) => {
                 self.shared.leaving();
@@ -195,7 +197,10 @@ impl Handle {
             }
             // Over already: the terminal says so.
             Err(error) if error.kind() == &ErrorKind::SessionEnded => Ok(Ack::Done),
-            Err(error) => Err(error),
+            Err(error) => {
+                self.shared.ending(error.delivery() == Delivery::Unknown);
+                Err(error)
+            }
         }
     }
 

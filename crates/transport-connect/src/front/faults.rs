@@ -96,7 +96,7 @@ pub struct FrontFaults {
     pub fail_pings: u32,
     /// Items that are sent twice.
     pub duplicate_items: u32,
-    /// Items that are held until the next one has gone out.
+    /// Items that are held until the next one has gone out, or a second has passed.
     pub reorder_items: u32,
     /// Items that are not sent at all.
     pub drop_items: u32,
@@ -135,6 +135,8 @@ pub enum Instead {
     Cut,
     /// Everything is done, and the connection is cut instead of an answer.
     LoseAnswer,
+    /// Everything is done, and the connection is cut instead of an answer, with every socket.
+    LoseEverything,
     /// Everything is done, and no answer ever comes.
     HangAfterwards,
     /// The answer comes, so much later.
@@ -151,12 +153,11 @@ impl AnswerFault {
 }
 
 /// What to do with one item on its way to a socket.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum ItemFault {
-    None,
-    Duplicate,
-    Hold,
-    Drop,
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct ItemFault {
+    pub(super) drop: bool,
+    pub(super) duplicate: bool,
+    pub(super) hold: bool,
 }
 
 /// The faults that are left.
@@ -223,13 +224,12 @@ impl FaultState {
     pub(super) fn item(&self) -> ItemFault {
         let mut faults = self.lock();
         if take(&mut faults.drop_items) {
-            ItemFault::Drop
-        } else if take(&mut faults.duplicate_items) {
-            ItemFault::Duplicate
-        } else if take(&mut faults.reorder_items) {
-            ItemFault::Hold
-        } else {
-            ItemFault::None
+            return ItemFault { drop: true, ..ItemFault::default() };
+        }
+        ItemFault {
+            drop: false,
+            duplicate: take(&mut faults.duplicate_items),
+            hold: take(&mut faults.reorder_items),
         }
     }
 

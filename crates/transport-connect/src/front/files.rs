@@ -252,6 +252,13 @@ impl Store {
         response
     }
 
+    /// The signatures of all presigned URLs that are known.
+    pub(super) fn signatures(&self) -> Vec<String> {
+        let inner = self.lock();
+        let uploads = inner.files.values().map(|file| file.signature.clone());
+        uploads.chain(inner.tickets.keys().cloned()).collect()
+    }
+
     /// The contact is over: its files go.
     pub(super) fn forget(&self, contact: &str) {
         let mut inner = self.lock();

@@ -77,6 +77,11 @@ impl Mailbox {
         self.lock().retain(|slot| slot.post.try_send(post.clone()).is_ok());
     }
 
+    /// How many sockets were ever opened.
+    pub(super) fn opened(&self) -> u64 {
+        self.next.load(Ordering::Relaxed)
+    }
+
     pub(super) fn len(&self) -> usize {
         self.lock().len()
     }

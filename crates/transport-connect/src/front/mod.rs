@@ -45,11 +45,14 @@ use std::{
     fmt,
     future::Future,
     io,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
-use chat_core::Transport;
+use chat_core::{Secret, Transport};
 use hyper::{server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use serde_json::Value;
@@ -66,8 +69,9 @@ use self::{
     mailbox::{Mailbox, Post},
     quota::Buckets,
     tasks::Tasks,
-    tokens::Tokens,
+    tokens::{Caller, Kind, Tokens},
 };
+use crate::wire::start_chat::StartChatAnswer;
 
 /// Amazon Connect's chat service, as its clients see it, over a transport. Dropping it stops everything it runs.
 pub struct ConnectFront {
@@ -92,6 +96,7 @@ pub(crate) struct Shared {
     store: Store,
     faults: FaultState,
     buckets: Buckets,
+    requests: AtomicU64,
     contacts: Mutex<HashMap<String, Arc<Contact>>>,
     agents: Mutex<HashMap<String, Weak<Mailbox>>>,
     views: Mutex<HashMap<String, Value>>,
@@ -124,6 +129,7 @@ impl ConnectFront {
             store: Store::default(),
             faults: FaultState::default(),
             buckets: Buckets::default(),
+            requests: AtomicU64::new(0),
             contacts: Mutex::default(),
             agents: Mutex::default(),
             views: Mutex::default(),
@@ -214,6 +220,33 @@ impl ConnectFront {
     /// How many sockets are open, in all.
     pub fn open_sockets(&self) -> usize {
         self.shared.mailboxes().iter().map(|mailbox| mailbox.len()).sum()
+    }
+
+    /// The customer's sockets of a contact: open now, and opened in all.
+    pub fn sockets_of(&self, contact_id: &str) -> (usize, u64) {
+        let contact = self.shared.find_contact(contact_id);
+        let mailbox = contact.and_then(|contact| contact.mailbox(&contact.customer));
+        mailbox.map_or((0, 0), |mailbox| (mailbox.len(), mailbox.opened()))
+    }
+
+    /// How many requests came so far, of all operations.
+    pub fn requests(&self) -> u64 {
+        self.shared.requests.load(Ordering::Relaxed)
+    }
+
+    /// What a start answers, for a contact that exists: its customer, with a further token. `None` once the contact is over.
+    pub fn admit(&self, contact_id: &str) -> Option<StartChatAnswer> {
+        let contact = self.shared.find_contact(contact_id)?;
+        let participant = Arc::clone(&contact.customer);
+        let caller = Caller { contact: Arc::clone(&contact), participant: Arc::clone(&participant) };
+        let token = self.shared.tokens.mint(Kind::Participant, caller, None);
+        Some(StartChatAnswer::new(contact.id.as_str(), &*participant, Secret::new(&*token)))
+    }
+
+    /// Every token and signature that was handed out for a contact that is open: what must show nowhere.
+    pub fn secrets(&self) -> Vec<Secret> {
+        let handed_out = self.shared.tokens.handed_out().into_iter().map(|token| Secret::new(&*token));
+        handed_out.chain(self.shared.store.signatures().into_iter().map(Secret::new)).collect()
     }
 
     /// Orders faults; what was ordered before is forgotten.

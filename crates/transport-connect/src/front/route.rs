@@ -1,6 +1,9 @@
 //! Owns the way from a request to its operation and back: paths, bearers, quotas, ordered faults, upgrades.
 
-use std::{future::Future, sync::Arc};
+use std::{
+    future::Future,
+    sync::{Arc, atomic::Ordering},
+};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
@@ -15,6 +18,7 @@ use super::{
     Shared,
     answer::{Body, NoAnswer, Refusal, dress, full, json, plain, preflight},
     faults::{Instead, Operation},
+    mailbox::Post,
     operations::Answer,
     socket::{self, Place},
     tokens::{Caller, Kind},
@@ -115,6 +119,7 @@ async fn answer(front: &Arc<Shared>, request: Request<Incoming>) -> Result<Respo
         Err(_) => return Err(NoAnswer),
     };
     let call = Call { operation, headers, path, query, body };
+    front.requests.fetch_add(1, Ordering::Relaxed);
     let fault = front.faults.answer(operation);
     let delay = match &fault {
         Some(Instead::Delay(delay)) => Some(*delay),
@@ -123,6 +128,11 @@ async fn answer(front: &Arc<Shared>, request: Request<Incoming>) -> Result<Respo
     match fault {
         Some(Instead::LoseAnswer) => {
             run(front, call).await?;
+            return Err(NoAnswer);
+        }
+        Some(Instead::LoseEverything) => {
+            run(front, call).await?;
+            front.tell(&Post::Cut);
             return Err(NoAnswer);
         }
         Some(Instead::HangAfterwards) => {

@@ -1,6 +1,6 @@
 //! Owns one WebSocket: the gateway's control frames, and items on their way out. Source: §7.
 
-use std::{borrow::Cow, sync::Arc};
+use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use futures::{SinkExt, StreamExt};
 use tokio::{
@@ -19,11 +19,13 @@ use tracing::debug;
 
 use super::{
     Shared,
-    faults::ItemFault,
     mailbox::{Mailbox, Post},
     tokens::Caller,
 };
 use crate::wire::{Frame, decode_frame, frames::TOPIC_CHAT};
+
+/// How long an item that is held back waits for another to overtake it.
+const HOLD: Duration = Duration::from_secs(1);
 
 /// Largest frame that a client may send: control frames are small.
 const FRAME_MAX: usize = 64 * 1024;
@@ -43,13 +45,19 @@ impl Drop for Place {
 /// The connection is to be dropped.
 struct Gone;
 
+/// An item that is held back by a fault until the next one has gone out, or the instant has come.
+struct Held {
+    text: Utf8Bytes,
+    times: u32,
+    until: Instant,
+}
+
 struct Socket<S> {
     front: Arc<Shared>,
     caller: Caller,
     place: Place,
     stream: WebSocketStream<S>,
-    /// Held back by a fault until the next item has gone out.
-    held: Option<Utf8Bytes>,
+    held: Option<Held>,
 }
 
 /// Serves a socket until either side closes it.
@@ -89,6 +97,7 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
                 }
             }
             () = sleep_until(heard + idle) => socket.close(1001).await,
+            () = overdue(socket.held.as_ref().map(|held| held.until)) => socket.release().await,
             () = sleep_until(life) => socket.close(1001).await,
         };
         if step.is_err() {
@@ -127,20 +136,29 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
     async fn item(&mut self, text: Utf8Bytes) -> Result<(), Gone> {
         let omitted = self.front.faults.omitted();
         let text = if omitted.is_empty() { text } else { without(&text, &omitted) };
-        match self.front.faults.item() {
-            ItemFault::Drop => return Ok(()),
-            ItemFault::Hold if self.held.is_none() => {
-                self.held = Some(text);
-                return Ok(());
-            }
-            ItemFault::Duplicate => self.send(text.clone()).await?,
-            ItemFault::Hold | ItemFault::None => {}
+        let fault = self.front.faults.item();
+        if fault.drop {
+            return Ok(());
+        }
+        let times = if fault.duplicate { 2 } else { 1 };
+        if fault.hold && self.held.is_none() {
+            self.held = Some(Held { text, times, until: Instant::now() + HOLD });
+            return Ok(());
+        }
+        for _ in 1..times {
+            self.send(text.clone()).await?;
         }
         self.send(text).await?;
-        match self.held.take() {
-            Some(held) => self.send(held).await,
-            None => Ok(()),
+        self.release().await
+    }
+
+    async fn release(&mut self) -> Result<(), Gone> {
+        if let Some(held) = self.held.take() {
+            for _ in 0..held.times {
+                self.send(held.text.clone()).await?;
+            }
         }
+        Ok(())
     }
 
     async fn frame(&mut self, text: &str) -> Result<(), Gone> {
@@ -179,6 +197,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
         self.place.mailbox.subscribe(self.place.id, answer);
         truth.connect(&self.caller.participant);
         Ok(())
+    }
+}
+
+async fn overdue(at: Option<Instant>) {
+    match at {
+        Some(at) => sleep_until(at).await,
+        None => std::future::pending().await,
     }
 }
 

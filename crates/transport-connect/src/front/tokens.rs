@@ -102,6 +102,11 @@ impl Tokens {
         }
     }
 
+    /// Every token of the participants who are there, used up or not.
+    pub(super) fn handed_out(&self) -> Vec<Arc<str>> {
+        self.lock().by_participant.values().flatten().cloned().collect()
+    }
+
     /// Lets every connection token expire now.
     pub(super) fn expire_connection_tokens(&self) {
         let now = Instant::now();
