@@ -1,22 +1,18 @@
 //! Owns how a fact finds its row, joins into it, and how views and neighbours follow.
 
-use std::{
-    cmp::Ordering,
-    collections::{HashMap, VecDeque, hash_map::Entry},
-    sync::Arc,
-};
+use std::{cmp::Ordering, collections::hash_map::Entry, sync::Arc};
 
 use crate::message::{Content, SendStage};
 
 use super::{
     Transcript,
     facts::{Change, Gap, GapId},
-    fingerprint::{Face, Print},
+    fingerprint::Print,
     known::{Changed, Joined, Known, Standing},
     order::Order,
-    place::{Class, Key, Mark, NO_SEGMENT, OwnedTie, Segments, Tie},
+    place::{Class, Key, NO_SEGMENT, OwnedTie, Segments, Tie},
     row::{Current, DeliveryState, Row, RowId, Visibility},
-    views::{Diff, Snapshot, View},
+    views::{Diff, View},
 };
 
 /// One row and what places it.
@@ -24,22 +20,14 @@ use super::{
 pub(super) struct Slot {
     pub(super) key: Key,
     pub(super) row: Option<Arc<Row>>,
-    in_full: bool,
-    in_display: bool,
+    pub(super) in_full: bool,
+    pub(super) in_display: bool,
     /// It was reported as new.
-    announced: bool,
-}
-
-/// Which identified rows have which faces, and which rows without an id. Kept up only while there are rows without an id.
-#[derive(Debug, Default)]
-pub(super) struct Faces {
-    identified: HashMap<Arc<Face>, Vec<u32>>,
-    of: HashMap<u32, Vec<Arc<Face>>>,
-    bare: HashMap<Arc<Face>, Vec<u32>>,
+    pub(super) announced: bool,
 }
 
 /// Where a row stood before a change.
-struct Before {
+pub(super) struct Before {
     key: Key,
     /// Set if it may have changed.
     tie: Option<OwnedTie>,
@@ -55,11 +43,11 @@ impl Transcript {
             .expect("only freed slots are empty, and nothing refers to them")
     }
 
-    fn slot_mut(&mut self, slot: u32) -> &mut Slot {
+    pub(super) fn slot_mut(&mut self, slot: u32) -> &mut Slot {
         &mut self.slots[slot as usize]
     }
 
-    fn row_mut(&mut self, slot: u32) -> &mut Row {
+    pub(super) fn row_mut(&mut self, slot: u32) -> &mut Row {
         let row = self.slots[slot as usize].row.as_mut();
         Arc::make_mut(row.expect("only freed slots are empty, and nothing refers to them"))
     }
@@ -146,7 +134,7 @@ impl Transcript {
         let next = self.next_slot();
         self.prints.insert(Arc::clone(&print), next);
         if let Some(faces) = &mut self.faces {
-            faces.bare.entry(Arc::clone(&print.face)).or_default().push(next);
+            faces.file_bare(&print.face, next);
         }
         self.create(known, Some(print), None)
     }
@@ -179,8 +167,20 @@ impl Transcript {
     }
 
     fn create(&mut self, known: Known, print: Option<Arc<Print>>, gap: Option<Box<Gap>>) -> Change {
-        let row = Row { print, gap, ..self.blank(known) };
-        let slot = row.id.slot;
+        let id = self.next_id();
+        let slot = id.slot;
+        let row = Row {
+            id,
+            known,
+            current: Current::Nothing,
+            processed: None,
+            print,
+            gap,
+            visibility: Visibility::Empty,
+            filtered: false,
+            delivery: None,
+            standing: 0,
+        };
         self.occupy(Slot {
             key: Key::bare(Class::Unplaced, NO_SEGMENT, 0),
             row: Some(Arc::new(row)),
@@ -201,7 +201,7 @@ impl Transcript {
 
     /// A new row of which nothing but itself decides how it is shown, and which decides nothing about others: what
     /// [`settle`](Self::settle) comes to, without the detours.
-    #[inline]
+    #[inline(always)]
     fn create_plain(&mut self, known: Known) -> Change {
         let (key, standing) = key_of_message(&mut self.segments, &known);
         let visibility = match known.newest() {
@@ -210,10 +210,23 @@ impl Transcript {
             _ => Visibility::Shown,
         };
         let delivery = (known.own() == Some(true)).then_some(DeliveryState::Sent);
-        let row = Row { standing, visibility, delivery, ..self.blank(known) };
-        let (id, slot) = (row.id, row.id.slot);
+        let id = self.next_id();
+        let slot = id.slot;
         let (in_full, in_display) = (true, self.display_used && visibility.is_in(View::Display));
-        self.occupy(Slot { key, row: Some(Arc::new(row)), in_full, in_display, announced: true });
+        // In one expression, so that the row is written once, where it stays.
+        let row = Some(Arc::new(Row {
+            id,
+            known,
+            current: Current::Told,
+            processed: None,
+            print: None,
+            gap: None,
+            visibility,
+            filtered: false,
+            delivery,
+            standing,
+        }));
+        self.occupy(Slot { key, row, in_full, in_display, announced: true });
         self.appear(View::Full, slot);
         if in_display {
             self.appear(View::Display, slot);
@@ -235,26 +248,14 @@ impl Transcript {
             && self.faces.is_none()
             && self.filters.is_empty()
             && self.preprocessor.is_none()
-            && self.read_up_to.is_none()
+            && (self.read_up_to.is_none() || known.own() != Some(true))
             && !matches!(known.newest(), Some(Content::Interactive(_)))
     }
 
-    #[inline]
-    fn blank(&mut self, known: Known) -> Row {
+    fn next_id(&mut self) -> RowId {
         let id = RowId { serial: self.serial, slot: self.next_slot() };
         self.serial = self.serial.wrapping_add(1);
-        Row {
-            id,
-            known,
-            current: Current::Told,
-            processed: None,
-            print: None,
-            gap: None,
-            visibility: Visibility::Empty,
-            filtered: false,
-            delivery: None,
-            standing: 0,
-        }
+        id
     }
 
     fn occupy(&mut self, entry: Slot) {
@@ -288,7 +289,7 @@ impl Transcript {
         self.settle(slot, before, changed)
     }
 
-    fn before(&self, slot: u32) -> Before {
+    pub(super) fn before(&self, slot: u32) -> Before {
         let Slot { key, in_full, in_display, .. } = self.slots[slot as usize];
         Before { key, tie: None, full: in_full, display: in_display }
     }
@@ -312,7 +313,7 @@ impl Transcript {
 
     // ---- what follows from a change ----
 
-    fn settle(&mut self, slot: u32, before: Before, mut changed: Changed) -> Change {
+    pub(super) fn settle(&mut self, slot: u32, before: Before, mut changed: Changed) -> Change {
         changed.content = changed.content && self.derive(slot, changed.old.take());
         let key = self.key_of(slot);
         self.slot_mut(slot).key = key;
@@ -338,7 +339,7 @@ impl Transcript {
     }
 
     /// Judges a row again whose own facts have not changed.
-    fn refresh(&mut self, slot: u32) {
+    pub(super) fn refresh(&mut self, slot: u32) {
         if self.slots[slot as usize].row.is_some() {
             let before = self.before(slot);
             self.review(slot, &before, false);
@@ -346,7 +347,7 @@ impl Transcript {
     }
 
     /// Judges a row, puts it where it belongs, and notes which other rows must be judged again.
-    fn review(&mut self, slot: u32, before: &Before, changed: bool) {
+    pub(super) fn review(&mut self, slot: u32, before: &Before, changed: bool) {
         let moved = self.slots[slot as usize].key != before.key
             || before.tie.as_ref().is_some_and(|tie| tie.borrow() != tie_of(self.row(slot)));
         self.file_reference(slot, moved);
@@ -359,7 +360,7 @@ impl Transcript {
     }
 
     /// Judges the rows that were noted.
-    fn drain(&mut self) {
+    pub(super) fn drain(&mut self) {
         loop {
             if std::mem::take(&mut self.reads_lost) {
                 self.recount_reads();
@@ -388,17 +389,17 @@ impl Transcript {
         true
     }
 
-    fn filters_hide(&self, row: &Row) -> bool {
+    pub(super) fn filters_hide(&self, row: &Row) -> bool {
         !self.filters.is_empty()
             && row.original().is_some_and(|content| self.filters.iter().any(|filter| filter.hides(content)))
     }
 
-    fn preprocessed(&self, row: &Row) -> Option<Box<Content>> {
+    pub(super) fn preprocessed(&self, row: &Row) -> Option<Box<Content>> {
         row.original()?;
         self.preprocessor.as_ref()?(row).map(Box::new)
     }
 
-    fn key_of(&mut self, slot: u32) -> Key {
+    pub(super) fn key_of(&mut self, slot: u32) -> Key {
         let entry = &mut self.slots[slot as usize];
         let row = entry.row.as_mut().expect("only freed slots are empty, and they are not settled");
         if let Some(gap) = &row.gap {
@@ -427,7 +428,7 @@ impl Transcript {
     }
 
     /// Sets visibility and delivery. Says whether either has changed.
-    fn judge(&mut self, slot: u32) -> bool {
+    pub(super) fn judge(&mut self, slot: u32) -> bool {
         let mut visibility = self.visibility(slot);
         if visibility == Visibility::Shown && self.is_superseded(slot) {
             visibility = Visibility::Superseded;
@@ -443,7 +444,7 @@ impl Transcript {
     }
 
     /// What a row is but for other rows with its reference.
-    fn visibility(&self, slot: u32) -> Visibility {
+    pub(super) fn visibility(&self, slot: u32) -> Visibility {
         let row = self.row(slot);
         if let Some(gap) = &row.gap {
             return if gap.closed { Visibility::Closed } else { Visibility::Shown };
@@ -470,7 +471,7 @@ impl Transcript {
     }
 
     /// Puts a row where it belongs now in each view, and tells the readers.
-    fn place(&mut self, slot: u32, before: &Before, moved: bool, changed: bool) {
+    pub(super) fn place(&mut self, slot: u32, before: &Before, moved: bool, changed: bool) {
         let visibility = self.row(slot).visibility();
         let full = visibility.is_in(View::Full);
         self.place_in(View::Full, slot, before, (before.full, full), moved, changed);
@@ -552,7 +553,7 @@ impl Transcript {
     }
 
     /// Where a row that has changed since still stands.
-    fn stood(&self, view: View, slot: u32, before: &Before) -> usize {
+    pub(super) fn stood(&self, view: View, slot: u32, before: &Before) -> usize {
         let order = match view {
             View::Full => &self.full,
             View::Display => &self.display,
@@ -597,7 +598,7 @@ impl Transcript {
     // ---- removing ----
 
     /// Takes a row out of everything but `names`.
-    fn remove(&mut self, slot: u32) -> Row {
+    pub(super) fn remove(&mut self, slot: u32) -> Row {
         let before = self.before(slot);
         for (view, was) in [(View::Full, before.full), (View::Display, before.display)] {
             if was {
@@ -616,363 +617,6 @@ impl Transcript {
         self.free.push(slot);
         Arc::unwrap_or_clone(row)
     }
-
-    // ---- references ----
-
-    /// Keeps the list of shown rows with one reference.
-    fn file_reference(&mut self, slot: u32, moved: bool) {
-        let reference = match self.row(slot).original() {
-            Some(Content::Interactive(interactive)) if self.visibility(slot) == Visibility::Shown => {
-                interactive.reference.clone()
-            }
-            _ => None,
-        };
-        if reference.as_ref() == self.referring.get(&slot) && !(moved && reference.is_some()) {
-            return;
-        }
-        self.unfile_reference(slot);
-        if let Some(reference) = reference {
-            let mut list = self.references.remove(&reference).unwrap_or_default();
-            self.queue.extend(list.last());
-            let at = list.partition_point(|other| self.compare_slots(*other, slot).is_lt());
-            list.insert(at, slot);
-            self.references.insert(Arc::clone(&reference), list);
-            self.referring.insert(slot, reference);
-        }
-    }
-
-    fn unfile_reference(&mut self, slot: u32) {
-        let Some(reference) = self.referring.remove(&slot) else { return };
-        let Entry::Occupied(mut list) = self.references.entry(reference) else { return };
-        list.get_mut().retain(|other| *other != slot);
-        match list.get().last() {
-            Some(last) => self.queue.push(*last),
-            None => drop(list.remove()),
-        }
-    }
-
-    fn is_superseded(&self, slot: u32) -> bool {
-        self.referring
-            .get(&slot)
-            .and_then(|reference| self.references.get(reference)?.last())
-            .is_some_and(|last| *last != slot)
-    }
-
-    // ---- rows without an id ----
-
-    fn index_faces(&mut self) {
-        self.faces = Some(Box::default());
-        for slot in 0..self.slots.len() as u32 {
-            if self.slots[slot as usize].row.is_some() {
-                self.file_faces(slot);
-            }
-        }
-    }
-
-    /// Keeps the faces of an identified row. Returns the rows without an id that have one of its faces, or had.
-    fn file_faces(&mut self, slot: u32) -> Vec<u32> {
-        let Some(faces) = &mut self.faces else { return Vec::new() };
-        let row = self.slots[slot as usize].row.as_ref().expect("only rows that are there are filed");
-        if row.print.is_some() || row.gap.is_some() {
-            return Vec::new();
-        }
-        let new = row.known.faces();
-        let old = faces.of.insert(slot, new.clone()).unwrap_or_default();
-        for face in &old {
-            faces.drop_face(face, slot);
-        }
-        for face in &new {
-            faces.identified.entry(Arc::clone(face)).or_default().push(slot);
-        }
-        let mut copies: Vec<u32> = old.iter().chain(&new).flat_map(|face| faces.bare(face)).collect();
-        copies.sort_unstable();
-        copies.dedup();
-        copies
-    }
-
-    fn unfile_faces(&mut self, slot: u32) {
-        let print = self.row(slot).print.clone();
-        let Some(faces) = &mut self.faces else { return };
-        if let Some(print) = print {
-            self.prints.remove(&print);
-            if let Some(list) = faces.bare.get_mut(&print.face) {
-                list.retain(|other| *other != slot);
-            }
-        }
-        for face in faces.of.remove(&slot).unwrap_or_default() {
-            faces.drop_face(&face, slot);
-            self.queue.extend(faces.bare(&face));
-        }
-    }
-
-    /// Whether a row without an id that gives way to this one was reported as new: the message then is not.
-    fn copy_was_announced(&self, slot: u32) -> bool {
-        let Some(faces) = &self.faces else { return false };
-        let known = &self.row(slot).known;
-        faces.of.get(&slot).into_iter().flatten().flat_map(|face| faces.bare(face)).any(|copy| {
-            let Slot { row, announced, .. } = &self.slots[copy as usize];
-            *announced
-                && row
-                    .as_ref()
-                    .and_then(|row| row.print.as_ref())
-                    .is_some_and(|print| print.is_copy_of(known))
-        })
-    }
-
-    fn is_duplicate(&self, row: &Row) -> bool {
-        let (Some(print), Some(faces)) = (&row.print, &self.faces) else { return false };
-        let twins = faces.identified.get(&print.face).into_iter().flatten();
-        twins.into_iter().any(|slot| print.is_copy_of(&self.row(*slot).known))
-    }
-
-    // ---- receipts ----
-
-    fn delivery(&self, slot: u32) -> Option<DeliveryState> {
-        let row = self.row(slot);
-        if !row.is_own() {
-            return None;
-        }
-        if !row.known.is_told() && !row.send_state().is_some_and(|state| state.sent) {
-            return None;
-        }
-        let placed = self.slots[slot as usize].key.class == Class::Placed;
-        let newer = self.read_up_to.is_some_and(|top| {
-            placed && self.slots[top as usize].row.is_some() && self.compare_slots(slot, top).is_le()
-        });
-        let mut state = if newer { DeliveryState::Read } else { DeliveryState::Sent };
-        for receipt in row.receipts().iter().filter(|receipt| self.own.binary_search(&receipt.by).is_err()) {
-            state = state.max(match receipt.read {
-                Some(_) => DeliveryState::Read,
-                None => DeliveryState::Delivered,
-            });
-        }
-        Some(state)
-    }
-
-    /// Whether it is an own row with a place that another participant has read.
-    fn is_read(&self, slot: u32) -> bool {
-        let Slot { key, row: Some(row), .. } = &self.slots[slot as usize] else { return false };
-        row.is_own()
-            && key.class == Class::Placed
-            && row
-                .receipts()
-                .iter()
-                .any(|receipt| receipt.read.is_some() && self.own.binary_search(&receipt.by).is_err())
-    }
-
-    /// Keeps the newest own row that was read. If it is this one now, returns the one before.
-    fn file_reads(&mut self, slot: u32, moved: bool) -> Option<Option<u32>> {
-        if self.read_up_to == Some(slot) {
-            self.reads_lost |= moved;
-            return None;
-        }
-        if self.row(slot).receipts().is_empty() || !self.is_read(slot) {
-            return None;
-        }
-        if self.read_up_to.is_some_and(|top| self.compare_slots(slot, top).is_lt()) {
-            return None;
-        }
-        Some(self.read_up_to.replace(slot))
-    }
-
-    /// Judges the rows again that `to` has made read, down to what was read before.
-    fn spread_reads(&mut self, from: Option<u32>, to: u32) {
-        let end = match self.full.search(|entry| self.compare_slots(entry, to)) {
-            Ok(at) | Err(at) => at,
-        };
-        for slot in self.full.range(0..end).rev() {
-            if from.is_some_and(|from| self.compare_slots(slot, from).is_le()) {
-                break;
-            }
-            if self.row(slot).is_own() {
-                self.queue.push(slot);
-            }
-        }
-    }
-
-    pub(super) fn recount_reads(&mut self) {
-        self.read_up_to = (0..self.slots.len() as u32)
-            .filter(|slot| self.is_read(*slot))
-            .max_by(|a, b| self.compare_slots(*a, *b));
-        self.refresh_all(|row| row.is_own());
-    }
-
-    fn refresh_all(&mut self, which: impl Fn(&Row) -> bool) {
-        for slot in 0..self.slots.len() as u32 {
-            if self.slots[slot as usize].row.as_ref().is_some_and(|row| which(row)) {
-                self.refresh(slot);
-            }
-        }
-    }
-
-    // ---- everything at once ----
-
-    /// Segments stand in another order now.
-    pub(super) fn reorder(&mut self) {
-        let mut changed = false;
-        for slot in 0..self.slots.len() as u32 {
-            if let Some(row) = &self.slots[slot as usize].row {
-                let old = (row.standing, row.gap.as_ref().map(|gap| gap.greatest));
-                let key = self.key_of(slot);
-                self.slot_mut(slot).key = key;
-                let row = self.row(slot);
-                changed |= old != (row.standing, row.gap.as_ref().map(|gap| gap.greatest));
-            }
-        }
-        let mut references = std::mem::take(&mut self.references);
-        for list in references.values_mut() {
-            list.sort_by(|a, b| self.compare_slots(*a, *b));
-        }
-        self.references = references;
-        for view in [View::Full, View::Display] {
-            let old = self.order_mut(view).replace(VecDeque::new());
-            let mut new = old.clone();
-            new.make_contiguous().sort_by(|a, b| self.compare_slots(*a, *b));
-            let order = self.order_mut(view);
-            if changed || new != old {
-                order.snapshot = None;
-                if let Some(diffs) = &mut order.diffs {
-                    diffs.reset();
-                }
-            }
-            order.replace(new);
-        }
-        self.recount_reads();
-        self.refresh_all(|row| row.gap.is_none());
-        self.drain();
-    }
-
-    pub(super) fn derive_all(&mut self) {
-        for slot in 0..self.slots.len() as u32 {
-            let Some(row) = &self.slots[slot as usize].row else { continue };
-            let filtered = self.filters_hide(row);
-            if filtered != row.filtered {
-                let before = self.before(slot);
-                self.row_mut(slot).filtered = filtered;
-                self.settle(slot, before, Changed { any: true, ..Changed::default() });
-            }
-        }
-    }
-
-    pub(super) fn process_all(&mut self) {
-        for slot in 0..self.slots.len() as u32 {
-            let Some(row) = &self.slots[slot as usize].row else { continue };
-            let processed = self.preprocessed(row);
-            if processed != row.processed {
-                let before = self.before(slot);
-                self.row_mut(slot).processed = processed;
-                self.review(slot, &before, true);
-            }
-        }
-    }
-
-    pub(super) fn use_view(&mut self, view: View) {
-        if view == View::Full || self.display_used {
-            return;
-        }
-        self.display_used = true;
-        let shown: VecDeque<u32> =
-            self.full.iter().filter(|slot| self.row(*slot).visibility().is_in(View::Display)).collect();
-        for slot in &shown {
-            self.slots[*slot as usize].in_display = true;
-        }
-        self.display.replace(shown);
-    }
-
-    pub(super) fn make_snapshot(&mut self, view: View) -> Snapshot {
-        self.use_view(view);
-        let order = match view {
-            View::Full => &self.full,
-            View::Display => &self.display,
-        };
-        if let Some(snapshot) = &order.snapshot {
-            return snapshot.clone();
-        }
-        let snapshot: Snapshot = order.iter().map(|slot| Arc::clone(self.row(slot))).collect();
-        self.order_mut(view).snapshot = Some(snapshot.clone());
-        snapshot
-    }
-
-    /// All rows, hidden ones included, in order.
-    pub(super) fn sorted_rows(&self) -> Vec<&Arc<Row>> {
-        let mut slots: Vec<u32> =
-            (0..self.slots.len() as u32).filter(|slot| self.slots[*slot as usize].row.is_some()).collect();
-        slots.sort_by(|a, b| self.compare_slots(*a, *b));
-        slots.into_iter().map(|slot| self.row(slot)).collect()
-    }
-
-    // ---- trimming ----
-
-    fn count(&mut self) -> Change {
-        self.trimmed += 1;
-        Change::counted()
-    }
-
-    fn is_below_floor(&mut self, known: &Known) -> bool {
-        let Some(floor) = &self.floor else { return false };
-        let floor = floor.clone();
-        known.mark(&mut self.segments).is_some_and(|mark| self.segments.compare_marks(&mark, &floor).is_le())
-    }
-
-    pub(super) fn trim_rows(&mut self, keep_last: usize) {
-        let cut = self.full.len().saturating_sub(keep_last);
-        let doomed: Vec<u32> = self.full.range(0..cut).collect();
-        let floor = doomed.iter().rev().find_map(|slot| {
-            let row = self.row(*slot);
-            (row.gap.is_none()).then(|| row.mark()).flatten()
-        });
-        self.forget_below(floor.as_ref(), false);
-        for slot in doomed {
-            if self.slots[slot as usize].key.class != Class::Local && self.slots[slot as usize].row.is_some()
-            {
-                self.forget(slot);
-            }
-        }
-    }
-
-    /// Takes over that another transcript was trimmed.
-    pub(super) fn raise_floor(&mut self, floor: Option<&Mark>, trimmed: u64) {
-        self.trimmed = self.trimmed.max(trimmed);
-        self.forget_below(floor, true);
-        self.drain();
-    }
-
-    /// Forgets the hidden rows and gaps up to `floor`, hidden rows that nothing places, and with `visible` the others too.
-    fn forget_below(&mut self, floor: Option<&Mark>, visible: bool) {
-        let Some(floor) = floor else { return };
-        if self.floor.as_ref().is_some_and(|old| self.segments.compare_marks(old, floor).is_ge()) {
-            return;
-        }
-        for slot in 0..self.slots.len() as u32 {
-            let entry = &self.slots[slot as usize];
-            let Some(row) = &entry.row else { continue };
-            let below = match (&row.gap, row.mark()) {
-                (Some(gap), _) => {
-                    gap.after().is_none_or(|after| self.segments.compare_marks(after, floor).is_lt())
-                }
-                (None, Some(mark)) => {
-                    (visible || !entry.in_full) && self.segments.compare_marks(&mark, floor).is_le()
-                }
-                (None, None) => !entry.in_full && entry.key.class != Class::Local,
-            };
-            if below {
-                self.forget(slot);
-            }
-        }
-        self.floor = Some(floor.clone());
-    }
-
-    fn forget(&mut self, slot: u32) {
-        let counts = self.slots[slot as usize].in_full && self.row(slot).gap.is_none();
-        let row = self.remove(slot);
-        for alias in row.known.aliases().iter() {
-            self.names.remove(alias);
-        }
-        if let Some(gap) = &row.gap {
-            self.gaps.remove(gap.id());
-        }
-        self.trimmed += u64::from(counts);
-    }
 }
 
 impl OwnedTie {
@@ -981,22 +625,6 @@ impl OwnedTie {
             Tie::End => Self::End,
             Tie::Id(alias) => Self::Id(alias.clone()),
             Tie::Print(_) => row.print.clone().map_or(Self::End, Self::Print),
-        }
-    }
-}
-
-impl Faces {
-    /// The rows without an id that have this face.
-    fn bare(&self, face: &Arc<Face>) -> impl Iterator<Item = u32> + '_ {
-        self.bare.get(face).into_iter().flatten().copied()
-    }
-
-    fn drop_face(&mut self, face: &Arc<Face>, slot: u32) {
-        if let Entry::Occupied(mut list) = self.identified.entry(Arc::clone(face)) {
-            list.get_mut().retain(|other| *other != slot);
-            if list.get().is_empty() {
-                list.remove();
-            }
         }
     }
 }

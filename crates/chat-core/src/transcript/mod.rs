@@ -15,11 +15,15 @@ mod facts;
 mod filter;
 mod fingerprint;
 mod known;
+mod neighbours;
 mod order;
 mod place;
 mod row;
 mod spot;
+#[cfg(test)]
+mod tests;
 mod views;
+mod whole;
 
 use std::{collections::HashMap, fmt, sync::Arc};
 
@@ -30,9 +34,10 @@ use crate::{
 };
 
 use self::{
-    engine::{Faces, Slot},
+    engine::Slot,
     fingerprint::Print,
     known::{Known, Local},
+    neighbours::Faces,
     order::Order,
     place::Segments,
 };
@@ -42,7 +47,7 @@ pub use self::{
     facts::{Change, Conflict, Gap, GapId, LocalRow},
     filter::{Filter, Preprocessor},
     known::Version,
-    place::{Mark, Position},
+    place::Mark,
     row::{DeliveryState, Row, RowId, RowTime, Visibility},
     spot::Spot,
     views::{Diff, Mirror, OutOfStep, PageFrom, Snapshot, View},
@@ -209,11 +214,6 @@ impl Transcript {
     /// Compares two marks.
     pub fn compare(&self, a: &Mark, b: &Mark) -> std::cmp::Ordering {
         self.segments.compare_marks(a, b)
-    }
-
-    /// A mark as something that is comparable by itself, by the segments as they are declared now.
-    pub fn position(&self, mark: &Mark) -> Position {
-        self.segments.position(mark)
     }
 
     /// The mark of a sighting, if it has a place; compare it with those of rows.

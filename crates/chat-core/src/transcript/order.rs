@@ -5,7 +5,7 @@ use std::{cmp::Ordering, collections::VecDeque};
 use super::views::{Diff, Snapshot};
 
 /// So many diffs may wait, or as many as there are rows; beyond that, a reset says the same.
-const MAX_WAITING: usize = 4096;
+pub(super) const MAX_WAITING: usize = 4096;
 
 /// From here on, halving is better than looking from the ends.
 const FAR: usize = 256;

@@ -43,32 +43,6 @@ impl Mark {
     }
 }
 
-/// A [`Mark`] as the segments stood when it was asked for: comparable by itself.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Position {
-    unknown: bool,
-    start: Option<Timestamp>,
-    mark: Mark,
-}
-
-impl Position {
-    fn key(&self) -> impl Ord + '_ {
-        (self.unknown, self.start, &self.mark.segment, self.mark.rank())
-    }
-}
-
-impl PartialOrd for Position {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Position {
-    fn cmp(&self, other: &Self) -> Ordering {
-        self.key().cmp(&other.key())
-    }
-}
-
 /// The great divisions of the order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Class {
@@ -191,10 +165,6 @@ impl Segments {
         before != self.sorted()
     }
 
-    pub(super) fn find(&self, id: &SegmentId) -> Option<u32> {
-        self.numbers.get(id).copied()
-    }
-
     fn rank(&mut self) {
         let mut order: Vec<u32> = (0..self.list.len() as u32).collect();
         order.sort_by(|a, b| {
@@ -226,14 +196,20 @@ impl Segments {
             .then_with(|| (a.tie, a.estimated).cmp(&(b.tie, b.estimated)))
     }
 
-    /// Compares two marks.
-    pub(super) fn compare_marks(&self, a: &Mark, b: &Mark) -> Ordering {
-        self.position(a).cmp(&self.position(b))
+    pub(super) fn start(&self, id: &SegmentId) -> Option<Timestamp> {
+        self.list[*self.numbers.get(id)? as usize].start
     }
 
-    pub(super) fn position(&self, mark: &Mark) -> Position {
-        let start = self.find(&mark.segment).and_then(|number| self.list[number as usize].start);
-        Position { unknown: start.is_none(), start, mark: mark.clone() }
+    /// Compares two marks.
+    pub(super) fn compare_marks(&self, a: &Mark, b: &Mark) -> Ordering {
+        let segment = |mark: &Mark| {
+            let start = self.start(&mark.segment);
+            (start.is_none(), start)
+        };
+        if a.segment == b.segment {
+            return a.rank().cmp(&b.rank());
+        }
+        segment(a).cmp(&segment(b)).then_with(|| a.segment.cmp(&b.segment))
     }
 
     /// The segments with their starts, in order.

@@ -23,18 +23,11 @@ impl Spot {
 impl Ord for Spot {
     fn cmp(&self, other: &Self) -> Ordering {
         let (a, b) = (&self.mark, &other.mark);
-        let segment = if a.segment == b.segment {
-            Ordering::Equal
-        } else {
-            (self.start.is_none(), self.start, &a.segment).cmp(&(
-                other.start.is_none(),
-                other.start,
-                &b.segment,
-            ))
-        };
-        segment
-            .then_with(|| (a.place.primary, a.place.tie).cmp(&(b.place.primary, b.place.tie)))
-            .then_with(|| (a.place.estimated, &a.id).cmp(&(b.place.estimated, &b.id)))
+        if a.segment == b.segment {
+            return a.rank().cmp(&b.rank());
+        }
+        let start = |spot: &Self| (spot.start.is_none(), spot.start);
+        start(self).cmp(&start(other)).then_with(|| a.segment.cmp(&b.segment))
     }
 }
 
@@ -47,7 +40,7 @@ impl PartialOrd for Spot {
 impl Transcript {
     /// The spot of a mark.
     pub fn spot(&self, mark: Mark) -> Spot {
-        let start = self.segments().find(|(id, _)| *id == mark.segment()).and_then(|(_, start)| start);
+        let start = self.segments.start(mark.segment());
         Spot { start, mark }
     }
 }
