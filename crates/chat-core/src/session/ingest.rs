@@ -88,6 +88,8 @@ impl State {
         if origin != Origin::Answer {
             if let Some(token) = self.own_token(&sighting) {
                 self.outbox_input(now, OutboxInput::EchoSeen { token });
+            } else if self.explain(now, &sighting) {
+                return;
             } else if sighting.own == Some(true)
                 && self.outbox.unsettled().is_some()
                 && !self.knows_any(&sighting.aliases)
@@ -108,10 +110,18 @@ impl State {
 
     /// The fate of the send in flight is known: what was held back can be told apart now.
     pub(super) fn release_echoes(&mut self, now: Instant) {
-        if self.outbox.unsettled().is_some() {
+        let open = self.outbox.unsettled().is_some();
+        if open && self.awaited.is_empty() {
             return;
         }
         for held in self.held.release() {
+            if self.explain(now, &held.sighting) {
+                continue;
+            }
+            if open {
+                self.held.hold(held.sighting, held.restored);
+                continue;
+            }
             self.sight_now(now, held.sighting, if held.restored { Origin::Past } else { Origin::Live });
         }
     }

@@ -17,10 +17,12 @@ use crate::{
     },
     error::{Error, ErrorKind, Result},
     ids::{ClientToken, Scope},
-    message::{Alias, Aliases, Attachment, AttachmentStatus, Content, SendStage, SendState, Sighting},
+    message::{
+        Alias, AliasKind, Aliases, Attachment, AttachmentStatus, Content, SendStage, SendState, Sighting,
+    },
     outbox::{OutboxAction, OutboxInput},
     poll::{Poll, PollAction, PollClass, PollInput, PollPolicy},
-    transcript::{LocalRow, Row},
+    transcript::{LocalRow, Row, Transcript},
     typing::TypingAction,
 };
 
@@ -136,6 +138,11 @@ impl State {
                 }
                 OutboxAction::Settle { token, body, .. } => {
                     self.settling = Some((token.clone(), body));
+                    if !self.capabilities.can(Capability::History) {
+                        // What the connection has told is all there is to look through.
+                        self.on_settle_answer(now, token, Ok(HistoryPage::default()));
+                        continue;
+                    }
                     let request = HistoryRequest {
                         direction: Direction::Older,
                         from: HistoryFrom::Newest,
@@ -194,7 +201,56 @@ impl State {
             Ok(_) => OutboxInput::Acked { token, attempt, sent: Sent::default() },
             Err(error) => OutboxInput::Failed { token, attempt, error },
         };
+        let acked = match &input {
+            OutboxInput::Acked { token, .. } => {
+                self.outbox.body(token).map(|body| (token.clone(), shown(body)))
+            }
+            _ => None,
+        };
+        if let Some((token, content)) = acked
+            && !self.has_vendor_name(&token)
+        {
+            self.awaited.push(token, content);
+        }
         self.outbox_input(now, input);
+    }
+
+    /// Whether the vendor has told a name of its own for the send.
+    fn has_vendor_name(&self, token: &ClientToken) -> bool {
+        let row = self.transcript.get(&Alias::token(&self.scope(), token));
+        row.is_some_and(|row| row.aliases().iter().any(|alias| alias.kind != AliasKind::Token))
+    }
+
+    /// Whether `sighting` is the echo of a send whose answer told no id: then the two are linked.
+    pub(super) fn explain(&mut self, now: Instant, sighting: &Sighting) -> bool {
+        if self.awaited.is_empty()
+            || sighting.own != Some(true)
+            || self.knows_any(&sighting.aliases)
+            || self.is_past(sighting)
+        {
+            return false;
+        }
+        let mut awaited = std::mem::take(&mut self.awaited);
+        awaited.retain(|token| !self.has_vendor_name(token));
+        let named = !sighting.aliases.is_empty();
+        let token = awaited.find(named, |sent| same(sent, sighting.content.as_ref()));
+        self.awaited = awaited;
+        match token {
+            Some(token) => {
+                self.sight_answer(now, &token, sighting);
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Whether it stands before everything that is known: paging back finds such, and they echo nothing of now.
+    fn is_past(&self, sighting: &Sighting) -> bool {
+        let oldest = self.transcript.oldest_placed().and_then(|row| row.mark());
+        match (Transcript::mark_of(sighting), oldest) {
+            (Some(mark), Some(oldest)) => self.transcript.compare(&mark, &oldest).is_lt(),
+            _ => false,
+        }
     }
 
     /// Links the client token with the vendor's ids, and joins what the answer tells.
@@ -223,6 +279,10 @@ impl State {
             Ok(page) => page,
             Err(error) => return self.outbox_input(now, OutboxInput::SettleFailed { token, error }),
         };
+        // What an earlier send left there is not this one.
+        for item in &page.items {
+            self.explain(now, item);
+        }
         let wanted = shown(&body);
         let fits =
             |sighting: &Sighting| sighting.own == Some(true) && same(&wanted, sighting.content.as_ref());
@@ -230,7 +290,7 @@ impl State {
             .items
             .iter()
             .chain(self.held.iter())
-            .find(|sighting| fits(sighting) && !self.knows_any(&sighting.aliases))
+            .find(|sighting| fits(sighting) && !self.knows_any(&sighting.aliases) && !self.is_past(sighting))
             .cloned();
         if let Some(found) = &found {
             self.sight_answer(now, &token, found);

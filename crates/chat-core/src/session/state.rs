@@ -11,7 +11,7 @@ use tokio::{sync::oneshot, time::Instant};
 
 use super::{
     backfill::{Backfill, Confirmed, Next, Older},
-    echo::HeldEchoes,
+    echo::{AwaitedEchoes, HeldEchoes},
     event::{ChatEvent, ConnectionEvent, SentMessage, SessionEvent},
     fanout::{Fanout, Ring},
     heard::ReceiptsHeard,
@@ -105,6 +105,7 @@ pub(super) struct State {
     pub(super) transcript: Transcript,
     pub(super) fanout: Fanout,
     pub(super) held: HeldEchoes,
+    pub(super) awaited: AwaitedEchoes,
     /// The send whose own echo is being looked for.
     pub(super) settling: Option<(ClientToken, OutgoingBody)>,
     /// New credentials were asked for because a send was refused.
@@ -219,6 +220,7 @@ impl State {
             transcript,
             fanout: Fanout::default(),
             held: HeldEchoes::default(),
+            awaited: AwaitedEchoes::default(),
             settling: None,
             refreshing: false,
             seed,
@@ -443,7 +445,8 @@ impl State {
 
     /// The new credentials that a refused send asked for are there, or cannot be had.
     fn refreshed(&mut self, now: Instant, ok: bool) {
-        if std::mem::take(&mut self.refreshing) {
+        // Any new connection may have what the queue waits for; a failure concerns only who asked.
+        if std::mem::take(&mut self.refreshing) || ok {
             self.outbox_input(now, OutboxInput::Refreshed { ok });
         }
     }
