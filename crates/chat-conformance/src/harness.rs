@@ -159,11 +159,15 @@ pub enum Power {
     IdempotentStart,
     /// Supervisors can act.
     Supervisor,
+    /// Whatever the centre tells has an id, live as well as in its history.
+    LiveIds,
+    /// Files wait for [`Action::Scanned`] before they can be fetched.
+    Scans,
 }
 
 impl Power {
     /// Every power.
-    pub const ALL: [Self; 37] = [
+    pub const ALL: [Self; 39] = [
         Self::Credentials,
         Self::SharedIds,
         Self::Cut,
@@ -201,6 +205,8 @@ impl Power {
         Self::SeesUserData,
         Self::IdempotentStart,
         Self::Supervisor,
+        Self::LiveIds,
+        Self::Scans,
     ];
 }
 
@@ -321,6 +327,11 @@ pub enum Action {
     Transfer(Arc<str>),
     /// Has another name from now on.
     Rename(Arc<str>),
+    /// All files that wait for their scan get this result.
+    Scanned {
+        /// Whether they may be fetched.
+        approved: bool,
+    },
     /// Ends the chat for everybody.
     End,
     /// A vendor message that is no item and has no type.

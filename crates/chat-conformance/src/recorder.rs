@@ -1,10 +1,9 @@
 //! Owns the history of one session: every event, and two copies of the transcript that are fed by diffs alone.
 
-use std::fmt::Write as _;
+use std::{collections::HashMap, fmt::Write as _, sync::Arc};
 
 use chat_core::{
-    ChatEvent, ClientToken, Content, Diff, EndReason, Error, LinkState, MessageId, Mirror, Row, Snapshot,
-    View,
+    ChatEvent, ClientToken, Content, Diff, Error, LinkState, MessageId, Mirror, Row, Snapshot, View,
     session::{ConnectionEvent, SentMessage},
 };
 use tokio::time::Instant;
@@ -28,7 +27,7 @@ pub(crate) fn line(content: &Content) -> Option<String> {
 }
 
 /// The lines of rows, in order; open gaps stand as `<gap>`.
-pub(crate) fn lines<'a>(rows: impl IntoIterator<Item = &'a std::sync::Arc<Row>>) -> Vec<String> {
+pub(crate) fn lines<'a>(rows: impl IntoIterator<Item = &'a Arc<Row>>) -> Vec<String> {
     rows.into_iter()
         .filter_map(|row| match row.gap() {
             Some(_) => Some("<gap>".into()),
@@ -88,24 +87,20 @@ impl Log {
         if let Err(error) = applied {
             self.problems.push(format!("diffs do not reproduce the transcript: {error} ({view:?})"));
         }
-        if matches!(event, ChatEvent::Transcript(_)) && view == View::Full {
-            self.watch_doubles();
-        }
         if view == View::Full {
             self.events.push((Instant::now(), event));
         }
     }
 
-    /// I2 at every moment: nothing stands twice, not even until an echo is told apart.
-    fn watch_doubles(&mut self) {
-        for send in &self.sends {
-            let sent = self.sends.iter().filter(|other| other.text == send.text).count();
-            let own = |row: &&std::sync::Arc<Row>| {
-                row.is_own() && row.content().and_then(line).as_deref() == Some(&send.text)
-            };
+    /// I2 at every moment: nothing stands twice, not even until an echo is told apart. `sent` are the texts that all tabs
+    /// of this chat have sent so far.
+    pub(crate) fn watch_doubles(&mut self, sent: &HashMap<String, usize>) {
+        for (text, sent) in sent {
+            let own =
+                |row: &&Arc<Row>| row.is_own() && row.original().and_then(line).as_deref() == Some(text);
             let shown = self.full.iter().filter(own).count();
-            if shown > sent {
-                let problem = format!("I2: {:?} was sent {sent} times and stands {shown} times", send.text);
+            if shown > *sent {
+                let problem = format!("I2: {text:?} was sent {sent} times and stands {shown} times");
                 if !self.problems.contains(&problem) {
                     self.problems.push(problem);
                 }
@@ -113,16 +108,8 @@ impl Log {
         }
     }
 
-    /// How the chat ended, if a reader was told.
-    pub(crate) fn ended(&self) -> Option<&EndReason> {
-        self.events.iter().find_map(|(_, event)| match event {
-            ChatEvent::Ended(reason) => Some(reason),
-            _ => None,
-        })
-    }
-
     /// The messages that were announced, in order.
-    pub(crate) fn announced(&self) -> impl Iterator<Item = &std::sync::Arc<Row>> {
+    pub(crate) fn announced(&self) -> impl Iterator<Item = &Arc<Row>> {
         self.events.iter().flat_map(|(_, event)| match event {
             ChatEvent::Messages(batch) => batch.messages.iter(),
             _ => [].iter(),

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use chat_core::{Capability, Error, ErrorKind, MessageId, Result, SavedSession};
+use chat_core::{AttachmentStatus, Capability, Error, ErrorKind, MessageId, Result, SavedSession};
 use chat_sim::{
     Centre, CommandKind, Console, ContactConsole, Fault, FaultError, FaultErrorKind, FaultRule, Point,
     Profile, When,
@@ -44,6 +44,12 @@ pub fn sim_powers(profile: &Profile) -> Powers {
     }
     if !profile.final_transcript {
         powers = powers.without(Power::FinalTranscript);
+    }
+    if profile.missing_ids > 0 {
+        powers = powers.without(Power::LiveIds);
+    }
+    if !profile.scans_files {
+        powers = powers.without(Power::Scans);
     }
     if !profile.idempotent_start {
         powers = powers.without(Power::IdempotentStart);
@@ -126,6 +132,15 @@ impl ContactCentre for Console {
             Action::Edit(id, text) => none(contact.edit(&id, text))?,
             Action::Transfer(to) => contact.transfer(to).map(|_| None)?,
             Action::Rename(name) => contact.rename(name).map(|_| None)?,
+            Action::Scanned { approved } => {
+                let status = if approved { AttachmentStatus::Approved } else { AttachmentStatus::Rejected };
+                for (id, _) in
+                    contact.truth().files.iter().filter(|(_, of)| *of == AttachmentStatus::InProgress)
+                {
+                    contact.set_file_status(id, status)?;
+                }
+                None
+            }
             Action::End => none(contact.end())?,
             Action::UnknownEvent(event) => none(contact.unknown_event(event.kind, event.body))?,
             Action::Queue(position) => none(contact.queue(position))?,
@@ -159,29 +174,25 @@ fn none(done: Result<()>) -> Result<Option<MessageId>> {
 }
 
 fn told(truth: &chat_sim::Truth) -> Truth {
-    let mut told = Truth::default();
-    told.items = truth
-        .items
-        .iter()
-        .map(|item| {
-            let mut stored =
-                StoredItem::new(item.id.clone(), item.from.clone(), item.own, item.content.clone());
-            stored.token.clone_from(&item.token);
-            stored
-        })
-        .collect();
-    told.ended.clone_from(&truth.ended);
-    told.present.clone_from(&truth.present);
-    told.connections = truth.connections;
-    told.connects = truth.connects;
-    told.receipts.clone_from(&truth.receipts);
-    told.typing.clone_from(&truth.typing);
-    told.notices.clone_from(&truth.notices);
-    told.events.clone_from(&truth.events);
-    told.user_data = truth.user_data.clone();
-    told.submits = truth.submitted(CommandKind::Any);
-    told.polls_at_once = truth.polls_in_flight_max;
-    told
+    let stored = |item: &chat_sim::ItemTruth| {
+        let mut stored = StoredItem::new(item.id.clone(), item.from.clone(), item.own, item.content.clone());
+        stored.token.clone_from(&item.token);
+        stored
+    };
+    Truth {
+        items: truth.items.iter().map(stored).collect(),
+        ended: truth.ended.clone(),
+        present: truth.present.clone(),
+        connections: truth.connections,
+        connects: truth.connects,
+        receipts: truth.receipts.clone(),
+        typing: truth.typing.clone(),
+        notices: truth.notices.clone(),
+        events: truth.events.clone(),
+        user_data: truth.user_data.clone(),
+        submits: truth.submitted(CommandKind::Any),
+        polls_at_once: truth.polls_in_flight_max,
+    }
 }
 
 impl Network for chat_sim::Network {

@@ -1,6 +1,7 @@
 //! Owns what a case holds: sessions whose every event is recorded, the agent, the centre's truth, the network.
 
 use std::{
+    collections::HashMap,
     fmt,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -9,12 +10,14 @@ use std::{
     time::Duration,
 };
 
+use async_trait::async_trait;
 use bytes::Bytes;
 use chat_core::{
     BackoffPolicy, Capabilities, Capability, ChatEvent, ChatSession, ClientToken, Command, ConnectError,
-    ConnectRequest, Connection, ConnectionHandle, Content, Error, EventStream, Intent, LinkState, MessageId,
-    OutgoingBody, PendingSend, PollScope, Result, Role, Row, SavedSession, SendStage, SessionBuilder,
-    SessionSettings, StartRequest, Text, TransportEvent, View, session::SentMessage,
+    ConnectRequest, Connection, ConnectionHandle, Content, Error, EventStream, Intent, LinkState,
+    MemoryStore, MessageId, OutgoingBody, PendingSend, PollScope, Result, Role, Row, SavedSession, SendStage,
+    SessionBuilder, SessionDirectory, SessionSettings, SessionStore, StartRequest, StoredSession, Text,
+    TransportEvent, View, session::SentMessage,
 };
 use futures::{FutureExt, StreamExt, future::BoxFuture};
 use tokio::{
@@ -35,7 +38,7 @@ const LOOK: Duration = Duration::from_millis(50);
 
 /// One case's world: a harness, and all that was made in it.
 #[derive(Debug)]
-pub struct World {
+pub(crate) struct World {
     pub(crate) bench: Arc<Bench>,
     pub(crate) chats: Vec<Chat>,
     /// Items were forgotten by the centre: transcripts may hold more than it does.
@@ -49,6 +52,8 @@ pub(crate) struct Bench {
     pub(crate) harness: Arc<dyn Harness>,
     began: Instant,
     changed: watch::Sender<()>,
+    /// How often which line was sent in which chat, by any tab.
+    sent: Mutex<Vec<(usize, String)>>,
 }
 
 impl Bench {
@@ -73,11 +78,22 @@ impl Bench {
     pub(crate) async fn truth(&self, chat: usize) -> Truth {
         self.harness.centre().truth(chat).await
     }
+
+    fn sent(&self, chat: usize) -> HashMap<String, usize> {
+        let mut counts = HashMap::new();
+        for (_, text) in
+            self.sent.lock().unwrap_or_else(PoisonError::into_inner).iter().filter(|(of, _)| *of == chat)
+        {
+            *counts.entry(text.clone()).or_default() += 1;
+        }
+        counts
+    }
 }
 
 impl World {
     pub(crate) fn new(harness: Arc<dyn Harness>) -> Self {
-        let bench = Bench { harness, began: Instant::now(), changed: watch::Sender::new(()) };
+        let bench =
+            Bench { harness, began: Instant::now(), changed: watch::Sender::new(()), sent: Mutex::default() };
         let mut world = Self { bench: Arc::new(bench), chats: Vec::new(), pruned: false, tasks_before: 0 };
         world.tasks_before = world.tasks();
         world
@@ -97,10 +113,6 @@ impl World {
     /// What the transport says that it can do, before connecting.
     pub(crate) fn capabilities(&self) -> Capabilities {
         self.harness().transport().capabilities()
-    }
-
-    pub(crate) fn can(&self, capability: Capability) -> bool {
-        self.capabilities().can(capability)
     }
 
     /// The settings that cases start from: quick retries, reproducible jitter, readers that miss nothing.
@@ -149,11 +161,8 @@ impl World {
     /// One more tab of the same participant: another process that comes back to the same saved session.
     pub(crate) async fn another_tab(&mut self, of: &Chat) -> Chat {
         let saved = of.session().session_data().expect("a live session has data");
-        let store = chat_core::MemoryStore::default();
-        let record = chat_core::StoredSession::new(saved);
-        chat_core::SessionStore::save(&store, "tab", &record).await.expect("a memory store takes all");
-        let directory = chat_core::SessionDirectory::new(store);
-        let builder = self.builder().keep(&directory, "tab");
+        let shelf = Shelf::with(saved).await;
+        let builder = self.builder().keep(&shelf.directory(), "tab");
         self.open_beside(of, builder.restore()).await.expect("a second tab comes in")
     }
 
@@ -174,7 +183,12 @@ impl World {
             let cell = Arc::clone(&cell);
             tokio::spawn(async move {
                 while let Some(event) = events.next().await {
+                    let changes_rows = view == View::Full && matches!(event, ChatEvent::Transcript(_));
                     cell.log().note(view, event);
+                    if changes_rows {
+                        let sent = cell.bench.sent(cell.chat);
+                        cell.log().watch_doubles(&sent);
+                    }
                     cell.bench.changed.send_replace(());
                 }
                 cell.log().closed += 1;
@@ -415,6 +429,8 @@ impl Chat {
         let at = {
             let mut log = self.0.log();
             log.sends.push(SendRecord { token: None, text: line.into(), outcome: None });
+            let mut sent = self.0.bench.sent.lock().unwrap_or_else(PoisonError::into_inner);
+            sent.push((self.0.chat, line.into()));
             log.sends.len() - 1
         };
         match send(&self.session()) {
@@ -647,5 +663,60 @@ impl Wire {
     /// Drops the stream, keeps the handle.
     pub(crate) fn drop_stream(self) -> Arc<dyn ConnectionHandle> {
         self.handle
+    }
+}
+
+/// A store that outlives the processes that use it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Shelf(Arc<MemoryStore>);
+
+impl Shelf {
+    pub(crate) fn new() -> Self {
+        Self::default()
+    }
+
+    /// One that holds these session data under "tab".
+    pub(crate) async fn with(saved: SavedSession) -> Self {
+        let shelf = Self::new();
+        shelf.save("tab", &StoredSession::new(saved)).await.expect("a memory store takes all");
+        shelf
+    }
+
+    /// What another process sees of it.
+    pub(crate) fn directory(&self) -> SessionDirectory {
+        SessionDirectory::new(self.clone())
+    }
+
+    pub(crate) async fn holds(&self, key: &str) -> bool {
+        self.load(key).await.expect("a memory store answers").is_some()
+    }
+
+    /// Waits until `met` holds of what is kept under "one".
+    pub(crate) async fn until(
+        &self,
+        world: &World,
+        what: &str,
+        met: impl Fn(Option<&StoredSession>) -> bool,
+    ) {
+        let look = async || {
+            let kept = self.load("one").await.expect("a memory store answers");
+            met(kept.as_ref()).then_some(())
+        };
+        world.bench.until_async(what, look).await;
+    }
+}
+
+#[async_trait]
+impl SessionStore for Shelf {
+    async fn load(&self, key: &str) -> Result<Option<StoredSession>> {
+        self.0.load(key).await
+    }
+
+    async fn save(&self, key: &str, session: &StoredSession) -> Result<()> {
+        self.0.save(key, session).await
+    }
+
+    async fn delete(&self, key: &str) -> Result<()> {
+        self.0.delete(key).await
     }
 }
