@@ -1,1 +1,9 @@
-//! (under construction)
+//! Programs that use `chat-transport` the way an application does: through its public API alone.
+//!
+//! | Program | What |
+//! |---|---|
+//! | `bot` | a bot that answers frequent questions |
+//! | `terminal` | a chat in the terminal, with the simulated centre or with Amazon Connect |
+//! | `custom_transport` | a vendor of one's own: [`mailbox`], under the same session as all others |
+
+pub mod mailbox;
