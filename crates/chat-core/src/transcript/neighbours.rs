@@ -112,6 +112,22 @@ impl Transcript {
         }
     }
 
+    /// The rows without an id that give way to this one.
+    pub(super) fn hidden_copies(&self, slot: u32) -> Vec<u32> {
+        let Some(faces) = &self.faces else { return Vec::new() };
+        let known = &self.row(slot).known;
+        let mut copies: Vec<u32> =
+            faces.of.get(&slot).into_iter().flatten().flat_map(|face| faces.bare(face)).collect();
+        copies.sort_unstable();
+        copies.dedup();
+        copies.retain(|copy| {
+            let row = self.row(*copy);
+            row.visibility() == Visibility::Duplicate
+                && row.print.as_ref().is_some_and(|print| print.is_copy_of(known))
+        });
+        copies
+    }
+
     /// Whether a row without an id that gives way to this one was reported as new: the message then is not.
     pub(super) fn copy_was_announced(&self, slot: u32) -> bool {
         let Some(faces) = &self.faces else { return false };

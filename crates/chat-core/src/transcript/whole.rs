@@ -174,7 +174,12 @@ impl Transcript {
 
     pub(super) fn forget(&mut self, slot: u32) {
         let counts = self.slots[slot as usize].in_full && self.row(slot).gap.is_none();
+        let copies = self.hidden_copies(slot);
         let row = self.remove(slot);
+        // Its copies without an id go with it, lest they appear for it.
+        for copy in copies {
+            self.remove(copy);
+        }
         for alias in row.known.aliases().iter() {
             self.names.remove(alias);
         }
