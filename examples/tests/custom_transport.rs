@@ -57,6 +57,7 @@ impl ContactCentre for Bench {
         let mut truth = Truth::default();
         if chat < self.0.mailboxes() {
             truth.ended = self.0.closed(chat);
+            truth.present = self.0.present(chat);
             truth.connections = self.0.lines();
             truth.items = self
                 .0

@@ -196,6 +196,11 @@ impl PostOffice {
         self.with(|state| state.mailboxes[mailbox].letters.clone())
     }
 
+    /// Who is there.
+    pub fn present(&self, mailbox: usize) -> Vec<Participant> {
+        self.with(|state| state.mailboxes[mailbox].present.clone())
+    }
+
     /// Set once a mailbox is closed.
     pub fn closed(&self, mailbox: usize) -> Option<EndReason> {
         self.with(|state| state.mailboxes[mailbox].closed.clone())
