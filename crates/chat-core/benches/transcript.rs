@@ -212,7 +212,7 @@ fn main() {
         print!("{n:>18}");
     }
     println!();
-    let rounds = |n: usize| (2_000_000 / n).clamp(3, if quick { 20 } else { 100 });
+    let rounds = |n: usize| (2_000_000 / n).clamp(3, if quick { 20 } else { 40 });
     let patterns = [
         ("in order", Pattern::InOrder, true),
         ("in order, no diffs", Pattern::InOrder, false),
