@@ -1,12 +1,18 @@
 //! The session over the simulated centre: what a user of `ChatSession` notices.
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use chat_core::{
-    Capability, ChatEvent, ChatSession, EndReason, ErrorKind, SessionDirectory, SessionSettings,
-    StartRequest,
+    Capability, ChatEvent, ChatSession, Content, EndReason, ErrorKind, OutgoingBody, SessionDirectory,
+    SessionSettings, StartRequest, Text,
     session::{ConnectionEvent, Events},
-    transcript::{Mirror, View},
+    transcript::{DeliveryState, Mirror, View},
 };
 use chat_sim::{Centre, Profile};
 
@@ -158,4 +164,99 @@ async fn a_slow_reader_gets_a_snapshot() {
     let ChatEvent::Missed { events, snapshot } = next_within(&mut slow).await else { panic!("missed") };
     assert!(events > 8);
     assert_eq!(snapshot.iter().count(), session.transcript().iter().count());
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_callers_metadata_comes_back_with_the_message() {
+    let centre = Centre::new();
+    let session = started(&centre).await;
+    let body = OutgoingBody::Text(Text::plain("Hello"));
+    let metadata = serde_json::json!({"row": 7});
+    let sent = session.send_with(body, metadata.clone()).unwrap().await.unwrap();
+    assert_eq!(sent.metadata, metadata);
+    assert_eq!(sent.id, session.transcript().iter().next().unwrap().message_id());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_filter_hides_what_matches_before_and_after_a_restore() {
+    let centre = Centre::new();
+    let directory = SessionDirectory::in_memory();
+    let build = || ChatSession::builder(centre.transport()).keep(&directory, "ada");
+    let session = build().start(StartRequest::named("Ada")).await.unwrap();
+    session.send_text("card 4111").unwrap().await.unwrap();
+    session.send_filtered("#context page=42", "^#context").unwrap().await.unwrap();
+    session.add_prefilter(r"\d{4}").unwrap();
+    assert!(texts(&session).is_empty());
+    assert_eq!(
+        session.snapshot(View::Full).iter().filter(|row| row.content().is_some()).count(),
+        3,
+        "and one who joined"
+    );
+    let error = session.add_prefilter("(?=look)").unwrap_err();
+    assert_eq!(*error.kind(), ErrorKind::InvalidInput);
+
+    let contact = centre.console().last_contact().unwrap();
+    assert_eq!(contact.truth().texts(), ["card 4111", "#context page=42"], "the other side gets them");
+    drop(session);
+    contact.wait_for(|truth| truth.connections == 0).await;
+    let agent = contact.as_agent("Maria");
+    agent.say("Hello").unwrap();
+    agent.say("Your code is 1234").unwrap();
+    let session = loop {
+        match build().restore().await {
+            Ok(session) => break session,
+            Err(error) if *error.error.kind() == ErrorKind::AlreadyActive => tokio::task::yield_now().await,
+            Err(error) => panic!("{error:?}"),
+        }
+    };
+    let mut events = session.events();
+    until(&mut events, |_| !texts(&session).is_empty()).await;
+    assert_eq!(texts(&session), ["Hello"]);
+    assert_eq!(session.prefilters().len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_preprocessor_rewrites_each_version_once_and_the_original_is_kept() {
+    let centre = Centre::new();
+    let session = started(&centre).await;
+    let runs = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&runs);
+    session.set_preprocessor(move |row| match row.original() {
+        Some(Content::Text(text)) => {
+            counted.fetch_add(1, Ordering::Relaxed);
+            Some(Content::Text(Text::plain(text.body.to_uppercase())))
+        }
+        _ => None,
+    });
+    let mut events = session.events();
+    let agent = centre.console().wait_for_contact().await.as_agent("Maria");
+    let id = agent.say("quietly").unwrap();
+    until(&mut events, |_| !texts(&session).is_empty()).await;
+    agent.tell_again(&id).unwrap();
+    agent.say("end").unwrap();
+    until(&mut events, |_| texts(&session).len() == 2).await;
+    assert_eq!(texts(&session), ["QUIETLY", "END"]);
+    assert_eq!(runs.load(Ordering::Relaxed), 2, "a repeated sighting is no new version");
+    let row = session.message(&id).unwrap();
+    assert_eq!(row.original(), Some(&Content::Text(Text::plain("quietly"))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_own_message_is_delivered_and_read_by_the_agent() {
+    let centre = Centre::new();
+    let session = started(&centre).await;
+    let mut events = session.events();
+    let agent = centre.console().wait_for_contact().await.as_agent("Maria");
+    agent.say("Hello").unwrap();
+    let first = session.send_text("one").unwrap().await.unwrap().id.unwrap();
+    let second = session.send_text("two").unwrap().await.unwrap().id.unwrap();
+    agent.gets(&first).unwrap();
+    until(&mut events, |event| matches!(event, ChatEvent::Receipt(_))).await;
+    assert_eq!(session.message(&first).unwrap().delivery(), Some(DeliveryState::Delivered));
+    assert_eq!(session.message(&second).unwrap().delivery(), Some(DeliveryState::Sent));
+    agent.reads(&second).unwrap();
+    until(&mut events, |event| matches!(event, ChatEvent::Receipt(_))).await;
+    // Reading means reading up to there.
+    assert_eq!(session.message(&first).unwrap().delivery(), Some(DeliveryState::Read));
+    assert_eq!(session.message(&second).unwrap().delivery(), Some(DeliveryState::Read));
 }
