@@ -333,3 +333,20 @@ async fn what_the_vendor_cannot_do_is_refused_by_name() {
         assert!(!connection.capabilities.can(wanted));
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_vendors_rates_are_kept_over_all_chats() {
+    let centre = Centre::open();
+    let transport = centre.transport();
+    let (one, _first) = centre.start(&transport).await;
+    let two = transport.connect(resume()).await.unwrap();
+    let begun = tokio::time::Instant::now();
+    let sends = (0..40).map(|n| {
+        let connection = if n % 2 == 0 { &one } else { &two };
+        async move { submit(connection, send("x", &format!("t-{n}"))).await }
+    });
+    for result in futures::future::join_all(sends).await {
+        result.unwrap();
+    }
+    assert_eq!(begun.elapsed().as_millis(), 2500, "15 at once, then 10 a second");
+}

@@ -112,14 +112,15 @@ impl Shared {
 /// The socket, with what waits to be written.
 #[derive(Debug)]
 pub(crate) struct SocketIo {
-    stream: WsStream,
+    /// `None` once closed.
+    stream: Option<WsStream>,
     out: VecDeque<Control>,
     unflushed: bool,
 }
 
 impl SocketIo {
     pub(crate) fn new(stream: WsStream) -> Self {
-        Self { stream, out: VecDeque::new(), unflushed: false }
+        Self { stream: Some(stream), out: VecDeque::new(), unflushed: false }
     }
 
     pub(crate) fn queue(&mut self, control: Control) {
@@ -133,7 +134,8 @@ impl SocketIo {
 
     /// Writes what can be written.
     pub(crate) fn poll_write(&mut self, cx: &mut Context<'_>) -> Result<()> {
-        let mut stream = Pin::new(&mut self.stream);
+        let Some(stream) = &mut self.stream else { return Ok(()) };
+        let mut stream = Pin::new(stream);
         while let Some(control) = self.out.front() {
             match Sink::poll_ready(stream.as_mut(), cx)? {
                 Poll::Ready(()) => stream.as_mut().start_send(WsText::from(control.text()))?,
@@ -150,16 +152,27 @@ impl SocketIo {
 
     /// The next frame. Errors and closes are errors.
     pub(crate) fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<WsMessage>> {
-        Pin::new(&mut self.stream).poll_next(cx).map(|message| match message {
+        let Some(stream) = &mut self.stream else { return Poll::Pending };
+        Pin::new(stream).poll_next(cx).map(|message| match message {
             Some(Ok(WsMessage::Closed { code, .. })) => Err(closed(code)),
             Some(message) => message,
             None => Err(closed(None)),
         })
     }
 
-    /// Closes in an orderly way, briefly.
-    pub(crate) async fn close(mut self) {
-        let _ = timeout(CLOSE, self.stream.close(1000, "")).await;
+    /// Closes in an orderly way, briefly. Boxed: it happens once, and an idle connection need not hold room for it.
+    pub(crate) fn close(&mut self) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        let stream = self.stream.take();
+        Box::pin(async move {
+            if let Some(mut stream) = stream {
+                let _ = timeout(CLOSE, stream.close(1000, "")).await;
+            }
+        })
+    }
+
+    /// Closes without a word.
+    pub(crate) fn abandon(&mut self) {
+        self.stream = None;
     }
 }
 
@@ -254,7 +267,7 @@ impl Driver {
     }
 
     /// Drives the connection to its end.
-    pub(crate) async fn run(mut self) {
+    pub(crate) async fn run(mut self: Box<Self>) {
         let mut renewal: Option<Renewal> = None;
         let mut timer = std::pin::pin!(tokio::time::sleep_until(Instant::now()));
         let (events, shared) = (self.events.clone(), Arc::clone(&self.shared));
@@ -302,19 +315,19 @@ impl Driver {
                 () = poll_fn(|cx| self.poll_socket(cx, !full)) => {}
             }
         }
+        drop(events);
         self.finish().await;
     }
 
     /// Tells the session how it ended, behind everything that was received before.
-    async fn finish(mut self) {
+    async fn finish(&mut self) {
         self.shared.set_over();
         let Some(terminal) = self.terminal.take() else { return };
         if matches!(terminal, Terminal::Ended(_)) {
             self.io.close().await;
-        } else {
-            drop(self.io);
         }
-        for event in self.queue {
+        self.io.abandon();
+        while let Some(event) = self.queue.pop_front() {
             if self.events.send(event).await.is_err() {
                 return;
             }
@@ -476,5 +489,22 @@ pub(crate) fn poll_option(renewal: &mut Option<Renewal>, cx: &mut Context<'_>) -
     match renewal {
         Some(renewal) => renewal.as_mut().poll(cx),
         None => Poll::Pending,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Thousands of idle sessions: each byte here counts for all of them.
+    #[test]
+    fn an_idle_connection_is_small() {
+        assert!(size_of::<Driver>() <= 1_280, "{}", size_of::<Driver>());
+        let run = future_size(Driver::run);
+        assert!(run <= 768, "{run}");
+    }
+
+    fn future_size<F>(_: fn(Box<Driver>) -> F) -> usize {
+        size_of::<F>()
     }
 }

@@ -1,11 +1,12 @@
 //! Owns the calls of the Participant Service, one attempt each, and the credentials that they need. Source: §2.2, §3.
 
 use std::{
+    collections::HashMap,
     sync::{Mutex, PoisonError},
     time::Duration,
 };
 
-use chat_core::{Error, ErrorKind, Result, Secret, Timestamp};
+use chat_core::{Delivery, Error, ErrorKind, Result, Retry, Secret, Timestamp};
 use chat_net::{
     HostPolicy, Net,
     http::{Body, Operation, Reply, RequestTimeout},
@@ -17,7 +18,7 @@ use tokio::time::Instant;
 use crate::{
     config::{ConnectConfig, Timings},
     error::{Failure, is_denied_by_service, unexpected},
-    machine::TokenClock,
+    machine::{Pace, TokenClock, published},
     wire::{
         errors::{BEARER_HEADER, ERROR_TYPE_HEADER, REQUEST_ID_HEADER},
         participant::{
@@ -36,7 +37,12 @@ pub(crate) struct Service {
     pub(crate) timings: Timings,
     /// For sockets and presigned URLs.
     pub(crate) handed_out: HostPolicy,
+    /// By operation; `None` without pacing.
+    paces: Option<Mutex<HashMap<&'static str, Pace>>>,
 }
+
+/// How long a request may wait for its turn.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 impl Service {
     /// # Errors
@@ -58,6 +64,10 @@ impl Service {
         if loopback {
             handed_out = handed_out.loopback();
         }
+        if config.allow_private {
+            handed_out = handed_out.allow_private();
+        }
+        let paced = config.pacing.unwrap_or(config.endpoint.is_none());
         let agent = config
             .user_agent_suffix
             .as_deref()
@@ -66,7 +76,34 @@ impl Service {
             })
             .transpose()
             .map_err(|_| Error::new(ErrorKind::Config, "user_agent_suffix is no header value"))?;
-        Ok(Self { net, base, agent, timings: config.timings, handed_out })
+        Ok(Self { net, base, agent, timings: config.timings, handed_out, paces: paced.then(Mutex::default) })
+    }
+
+    /// Waits for the operation's turn.
+    ///
+    /// # Errors
+    /// `RateLimited`, not sent, if its turn is far away.
+    async fn turn(&self, operation: &'static str) -> Result<()> {
+        let Some(paces) = &self.paces else { return Ok(()) };
+        let now = Instant::now();
+        let admitted = {
+            let mut paces = paces.lock().unwrap_or_else(PoisonError::into_inner);
+            let pace = paces.entry(operation).or_insert_with(|| {
+                let (rate, burst) = published(operation);
+                Pace::new(rate, burst)
+            });
+            pace.admit(now, PATIENCE)
+        };
+        match admitted {
+            Ok(at) if at <= now => Ok(()),
+            Ok(at) => {
+                tokio::time::sleep_until(at).await;
+                Ok(())
+            }
+            Err(wait) => Err(Error::new(ErrorKind::RateLimited, operation)
+                .with_delivery(Delivery::NotSent)
+                .with_retry(Retry::After(wait))),
+        }
     }
 
     /// One operation with a JSON body.
@@ -91,6 +128,7 @@ impl Service {
         bearer: &Secret,
         body: Body,
     ) -> Result<Reply> {
+        self.turn(operation).await?;
         let mut bearer = HeaderValue::try_from(bearer.expose())
             .map_err(|_| Error::invalid_input("a token that is no header value"))?;
         bearer.set_sensitive(true);

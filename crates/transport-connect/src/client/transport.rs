@@ -300,7 +300,7 @@ impl Inner {
             timings,
         ));
         let (sender, events) = event_channel(self.config.event_buffer.0);
-        let mut driver = Driver::new(
+        let mut driver = Box::new(Driver::new(
             stream,
             machine,
             Arc::clone(&chat),
@@ -309,7 +309,7 @@ impl Inner {
             Arc::clone(&shared),
             Arc::clone(service),
             Arc::clone(&credentials),
-        );
+        ));
         driver.establish().await?;
         tokio::spawn(driver.run());
         Ok(Connection {

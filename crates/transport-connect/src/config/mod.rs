@@ -44,6 +44,12 @@ pub struct ConnectConfig {
     /// loopback address.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub allow_loopback: Option<bool>,
+    /// Whether such URLs' names may resolve to private addresses, as with private links. Default: no.
+    pub allow_private: bool,
+    /// Keep to the vendor's published request rates (§4.3), over all chats of the transport: waits up to 10 s, and beyond that
+    /// fails with `RateLimited` before anything is sent. Default: on, except for a custom endpoint, whose rates are unknown.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pacing: Option<bool>,
     /// Appended to the user agent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub user_agent_suffix: Option<String>,
