@@ -1,7 +1,7 @@
 //! Owns events as JSON Lines: one object a line, each with the member `event`.
 
 use chat_core::{
-    ChatEvent, DeliveryState, Diff, Mirror, RosterEvent, Row, SessionInfo, TypingEvent,
+    ChatEvent, DeliveryState, Diff, RosterEvent, Row, SessionInfo, TypingEvent,
     session::{ConnectionEvent, SessionEvent},
 };
 use serde_json::{Value, json};
@@ -30,7 +30,7 @@ impl JsonLines {
 }
 
 impl Watcher for JsonLines {
-    fn event(&mut self, event: &ChatEvent, _: &Mirror) -> Result<()> {
+    fn event(&mut self, event: &ChatEvent) -> Result<()> {
         self.write(&value(event))
     }
 

@@ -31,7 +31,7 @@ pub(crate) async fn read(
             ChatEvent::Missed { snapshot, .. } => transcript.reset(snapshot),
             _ => {}
         }
-        watcher.lock().event(&event, &transcript)?;
+        watcher.lock().event(&event)?;
         heard(&event, &transcript);
     }
 }

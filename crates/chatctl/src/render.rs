@@ -1,12 +1,12 @@
 //! Owns how a chat looks on a terminal: one line a message, as it comes, in colour where that is wanted.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{HashMap, HashSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use chat_core::{
-    ChatEvent, Content, Diff, Mirror, Participant, ParticipantId, ReceiptKind, Role, RosterEvent, Row,
+    ChatEvent, Content, Diff, Mirror, Participant, ParticipantId, ReceiptKind, Role, RosterEvent, Row, RowId,
     TypingEvent,
     session::{ConnectionEvent, SessionEvent},
 };
@@ -18,11 +18,11 @@ pub(crate) type Sink = Box<dyn FnMut(&str) -> Result<()> + Send>;
 
 /// Who watches the events of a session.
 pub(crate) trait Watcher: Send {
-    /// An event came. `transcript` is the transcript after it.
+    /// An event came.
     ///
     /// # Errors
     /// If it cannot be written.
-    fn event(&mut self, event: &ChatEvent, transcript: &Mirror) -> Result<()>;
+    fn event(&mut self, event: &ChatEvent) -> Result<()>;
 
     /// Nothing has come for a while.
     ///
@@ -69,12 +69,14 @@ pub(crate) struct Terminal {
     own_name: String,
     /// Who is who, for receipts.
     names: HashMap<ParticipantId, String>,
-    /// Messages of one author in a row, without a pause and without anything else between them; and whose they are.
+    transcript: Mirror,
+    /// Messages of one author written in a row, without a pause and without anything else between them; and whose they are.
     in_a_row: usize,
     author: String,
-    /// The last of them, not written yet; older ones are only counted.
-    held: VecDeque<String>,
-    skipped: usize,
+    /// Further ones, held back until the burst is over.
+    held: HashSet<RowId>,
+    /// What was missed comes in, in any order: all of it is held back, and written in the transcript's order.
+    catching_up: bool,
     /// A failed attempt to come back was told; not each is.
     pending_told: bool,
 }
@@ -96,10 +98,11 @@ impl Terminal {
             colours,
             own_name: printable(own_name),
             names: HashMap::new(),
+            transcript: Mirror::new(),
             in_a_row: 0,
             author: String::new(),
-            held: VecDeque::new(),
-            skipped: 0,
+            held: HashSet::new(),
+            catching_up: false,
             pending_told: false,
         }
     }
@@ -120,21 +123,21 @@ impl Terminal {
 
     fn message(&mut self, row: &Row) -> Result<()> {
         let author = self.author(row);
-        if author != self.author {
+        if author != self.author && !self.catching_up {
             self.flush()?;
             self.author.clone_from(&author);
         }
-        let line = self.line(row, &author);
+        if self.in_a_row == BURST_ENDS || self.catching_up {
+            self.held.insert(row.handle());
+            return Ok(());
+        }
         self.in_a_row += 1;
-        if self.in_a_row <= BURST_ENDS {
-            return (self.sink)(&line);
-        }
-        if self.held.len() == BURST_ENDS {
-            self.held.pop_front();
-            self.skipped += 1;
-        }
-        self.held.push_back(line);
-        Ok(())
+        self.write(row)
+    }
+
+    fn write(&mut self, row: &Row) -> Result<()> {
+        let line = self.line(row, &self.author(row));
+        (self.sink)(&line)
     }
 
     fn author(&self, row: &Row) -> String {
@@ -159,18 +162,23 @@ impl Terminal {
         format!("{}  {}", self.paint(colour, &format!("{author:>NAMES$}")), what(row))
     }
 
-    /// Ends a burst: what was held back is written now.
+    /// Ends a burst: of what was held back its ends are written, in the transcript's order.
     fn flush(&mut self) -> Result<()> {
-        self.in_a_row = 0;
-        let skipped = std::mem::take(&mut self.skipped);
-        if skipped > 0 {
-            let line = self.paint(Colour::Note, &format!("{:>NAMES$}  … {skipped} more …", ""));
+        let held = std::mem::take(&mut self.held);
+        let begun = std::mem::take(&mut self.in_a_row);
+        if held.is_empty() {
+            return Ok(());
+        }
+        let rows: Vec<_> =
+            self.transcript.iter().filter(|row| held.contains(&row.handle())).cloned().collect();
+        let first = (BURST_ENDS - begun).min(rows.len());
+        let last = rows.len().saturating_sub(BURST_ENDS).max(first);
+        rows[..first].iter().try_for_each(|row| self.write(row))?;
+        if last > first {
+            let line = self.paint(Colour::Note, &format!("{:>NAMES$}  … {} more …", "", last - first));
             (self.sink)(&line)?;
         }
-        while let Some(line) = self.held.pop_front() {
-            (self.sink)(&line)?;
-        }
-        Ok(())
+        rows[last..].iter().try_for_each(|row| self.write(row))
     }
 
     fn named(&mut self, who: &Participant) -> String {
@@ -181,18 +189,16 @@ impl Terminal {
         name
     }
 
-    fn diff(&mut self, diff: &Diff, transcript: &Mirror) -> Result<()> {
+    fn diff(&mut self, diff: &Diff) -> Result<()> {
+        // The reader that feeds this has checked that it fits.
+        let _ = self.transcript.apply(diff);
         match diff {
             // That something was missed is told by the connection's events, and what stays missing by `GapOpen`.
             Diff::Insert { row, .. } if row.gap().is_some() => Ok(()),
             Diff::Insert { row, .. } => self.message(row),
-            Diff::Reset(_) => self.all(transcript),
+            Diff::Reset(rows) => rows.iter().try_for_each(|row| self.message(row)),
             _ => Ok(()),
         }
-    }
-
-    fn all(&mut self, transcript: &Mirror) -> Result<()> {
-        transcript.iter().try_for_each(|row| self.message(row))
     }
 
     /// What an event other than a message says, if a person cares.
@@ -247,21 +253,27 @@ impl Terminal {
 }
 
 impl Watcher for Terminal {
-    fn event(&mut self, event: &ChatEvent, transcript: &Mirror) -> Result<()> {
+    fn event(&mut self, event: &ChatEvent) -> Result<()> {
         match event {
-            ChatEvent::Transcript(diff) => self.diff(diff, transcript),
-            ChatEvent::Missed { .. } => {
+            ChatEvent::Transcript(diff) => self.diff(diff),
+            ChatEvent::Missed { snapshot, .. } => {
                 self.note("too much came at once: this is all of it")?;
-                self.all(transcript)
+                self.diff(&Diff::Reset(snapshot.clone()))
             }
-            event => match self.said(event) {
-                Some(text) => self.note(&text),
-                None => Ok(()),
-            },
+            event => {
+                if let Some(text) = self.said(event) {
+                    self.note(&text)?;
+                }
+                if let ChatEvent::Connection(event) = event {
+                    self.catching_up = matches!(**event, ConnectionEvent::Restored(_));
+                }
+                Ok(())
+            }
         }
     }
 
     fn quiet(&mut self) -> Result<()> {
+        self.catching_up = false;
         self.flush()
     }
 
@@ -309,19 +321,22 @@ mod tests {
     use std::sync::mpsc;
 
     use chat_core::{
-        Alias, MessageId, Place, Primary, Scope, SegmentId, Sighting, Text, Timestamp, Transcript, View,
+        Alias, MessageId, Place, Primary, Scope, SegmentId, SessionInfo, Sighting, Snapshot, Text, Timestamp,
+        Transcript, View,
     };
 
     use super::*;
 
-    /// What a terminal shows of these messages: author, text, whether an agent's.
-    fn shown(colours: bool, messages: &[(&str, &str)]) -> Vec<String> {
+    fn terminal(colours: bool) -> (Terminal, mpsc::Receiver<String>) {
         let (lines, written) = mpsc::sync_channel(1000);
         let sink = Box::new(move |line: &str| {
             lines.send(line.to_owned()).expect("the test reads");
             Ok(())
         });
-        let mut terminal = Terminal::new(sink, colours, "Ada");
+        (Terminal::new(sink, colours, "Ada"), written)
+    }
+
+    fn rows(messages: &[(&str, &str)]) -> Snapshot {
         let mut transcript = Transcript::new();
         for (number, (author, text)) in messages.iter().enumerate() {
             let time = Timestamp::from_millis(1_000 + number as i64).unwrap();
@@ -333,11 +348,15 @@ mod tests {
                     .with_content(Content::Text(Text::plain(*text))),
             );
         }
-        let mut mirror = Mirror::new();
-        for row in &transcript.snapshot(View::Display) {
-            let diff = Diff::Insert { at: mirror.len(), row: row.clone() };
-            mirror.apply(&diff).unwrap();
-            terminal.event(&ChatEvent::Transcript(diff.into()), &mirror).unwrap();
+        transcript.snapshot(View::Display)
+    }
+
+    /// What a terminal shows of these messages, each an author and a text, as they come one by one.
+    fn shown(colours: bool, messages: &[(&str, &str)]) -> Vec<String> {
+        let (mut terminal, written) = terminal(colours);
+        for (at, row) in rows(messages).iter().enumerate() {
+            let diff = Diff::Insert { at, row: row.clone() };
+            terminal.event(&ChatEvent::Transcript(diff.into())).unwrap();
         }
         terminal.quiet().unwrap();
         drop(terminal);
@@ -366,6 +385,24 @@ mod tests {
                 "     Maria  box 250",
             ]
         );
+    }
+
+    #[test]
+    fn what_was_missed_is_shown_in_its_order_whatever_comes_first() {
+        let texts: Vec<String> = (1..=9).map(|number| number.to_string()).collect();
+        let messages: Vec<(&str, &str)> = texts.iter().map(|text| ("Maria", text.as_str())).collect();
+        let (mut terminal, written) = terminal(false);
+        let back = ConnectionEvent::Restored(SessionInfo::new("c", "s"));
+        terminal.event(&ChatEvent::Connection(back.into())).unwrap();
+        for row in rows(&messages).iter().rev() {
+            let diff = Diff::Insert { at: 0, row: row.clone() };
+            terminal.event(&ChatEvent::Transcript(diff.into())).unwrap();
+        }
+        terminal.quiet().unwrap();
+        drop(terminal);
+        let lines: Vec<String> =
+            written.iter().skip(1).map(|line| line.trim().replace("Maria  ", "")).collect();
+        assert_eq!(lines, ["1", "2", "3", "… 3 more …", "7", "8", "9"]);
     }
 
     #[test]
