@@ -87,7 +87,8 @@ pub fn not_run(harness: &dyn Harness) -> Vec<&'static str> {
 
 /// All cases as a table in Markdown: what documentation shows.
 pub fn table() -> String {
-    let mut table = String::from("| Topic | Case | What must be so | Needs |\n|---|---|---|---|\n");
+    let mut table =
+        String::from("# Cases\n\n| Topic | Case | What must be so | Needs |\n|---|---|---|---|\n");
     for case in CASES {
         let mut needs: Vec<String> =
             case.needs.capabilities.iter().map(|needed| format!("`{needed:?}`")).collect();
