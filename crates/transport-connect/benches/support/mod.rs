@@ -1,4 +1,5 @@
 //! Owns the other end of the benchmarks: a bare service in a process of its own, so that neither its work nor its memory counts.
+#![allow(dead_code, reason = "each benchmark uses a part")]
 
 use std::{
     error::Error,
@@ -16,24 +17,24 @@ use hyper_util::rt::TokioIo;
 use tokio::{net::TcpListener, sync::watch};
 use tokio_tungstenite::tungstenite::Message;
 
-pub type Outcome<T = ()> = Result<T, Box<dyn Error + Send + Sync>>;
+pub(crate) type Outcome<T = ()> = Result<T, Box<dyn Error + Send + Sync>>;
 
 /// Where the service listens.
 #[derive(Debug, Clone)]
-pub struct Addresses {
-    pub http: String,
-    pub ws: String,
+pub(crate) struct Addresses {
+    pub(crate) http: String,
+    pub(crate) ws: String,
 }
 
 /// The service, running. Killed when dropped.
-pub struct Service {
+pub(crate) struct Service {
     child: Child,
-    pub at: Addresses,
+    pub(crate) at: Addresses,
 }
 
 impl Service {
     /// Starts this very program as the service.
-    pub fn start(frames: usize) -> Outcome<Self> {
+    pub(crate) fn start(frames: usize) -> Outcome<Self> {
         let mut child = Command::new(std::env::current_exe()?)
             .args(["--serve", &frames.to_string()])
             .stdout(Stdio::piped())
@@ -46,7 +47,7 @@ impl Service {
     }
 
     /// Credentials that the service accepts.
-    pub fn credentials(contact: usize) -> SavedSession {
+    pub(crate) fn credentials(contact: usize) -> SavedSession {
         let data = serde_json::json!({
             "contactId": format!("contact-{contact}"),
             "participantId": "customer",
@@ -57,7 +58,7 @@ impl Service {
     }
 
     /// Lets the service send its frames, once.
-    pub async fn go(&self) -> Outcome {
+    pub(crate) async fn go(&self) -> Outcome {
         use tokio::io::AsyncWriteExt;
         let mut stream = tokio::net::TcpStream::connect(&self.at.http).await?;
         stream.write_all(b"GET /go HTTP/1.0\r\nHost: x\r\n\r\n").await?;
@@ -74,7 +75,7 @@ impl Drop for Service {
 }
 
 /// If this process was started as the service, serves until killed.
-pub fn serve_if_asked() -> Outcome<bool> {
+pub(crate) fn serve_if_asked() -> Outcome<bool> {
     let mut args = std::env::args().skip(1);
     if args.next().as_deref() != Some("--serve") {
         return Ok(false);
