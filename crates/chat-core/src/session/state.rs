@@ -424,7 +424,7 @@ impl State {
             self.saved = Some(*saved);
             self.changed();
         }
-        if *error.kind() == ErrorKind::SessionEnded && self.opened.is_none() {
+        if *error.kind() == ErrorKind::SessionEnded {
             return self.finish(now, EndReason::EndedWhileAway);
         }
         if *error.kind() == ErrorKind::SessionLost {
