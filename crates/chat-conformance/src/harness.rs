@@ -163,11 +163,15 @@ pub enum Power {
     LiveIds,
     /// Files wait for [`Action::Scanned`] before they can be fetched.
     Scans,
+    /// A client that comes back can tell that it is denied from that the chat is over or lost.
+    Denials,
+    /// The centre takes raw events of any type.
+    AnyEvents,
 }
 
 impl Power {
     /// Every power.
-    pub const ALL: [Self; 39] = [
+    pub const ALL: [Self; 41] = [
         Self::Credentials,
         Self::SharedIds,
         Self::Cut,
@@ -207,6 +211,8 @@ impl Power {
         Self::Supervisor,
         Self::LiveIds,
         Self::Scans,
+        Self::Denials,
+        Self::AnyEvents,
     ];
 }
 

@@ -21,7 +21,8 @@ pub(crate) fn line(content: &Content) -> Option<String> {
         Content::Event(_) => return None,
         Content::PushUrl(url) => format!("<url {url}>"),
         Content::Notice(notice) => format!("<notice {notice}>"),
-        Content::Other(raw) => format!("<other {}>", raw.body),
+        // Vendors wrap it.
+        Content::Other(_) => "<other>".into(),
         _ => "<unknown>".into(),
     })
 }

@@ -266,6 +266,21 @@ pub(crate) async fn a_lost_session_is_forgotten(world: &mut World) {
     assert!(!shelf.holds("one").await, "a session that is lost is no longer kept");
 }
 
+pub(crate) async fn restoring_an_ended_chat_says_so(world: &mut World) {
+    let shelf = Shelf::new();
+    let builder = world.builder().keep(&shelf.directory(), "one");
+    let chat = world.open(builder.start(StartRequest::named("Ada"))).await.expect("the chat starts");
+    chat.closed().await;
+    chat.agent().end().await;
+    let builder = world.builder().keep(&shelf.directory(), "one");
+    match world.open_beside(&chat, builder.restore()).await {
+        // The vendor brings the final transcript, and then the end.
+        Ok(back) => drop(back.ended().await),
+        Err(failure) => assert_eq!(*failure.error.kind(), ErrorKind::SessionEnded),
+    }
+    shelf.until(world, "it is no longer kept", |kept| kept.is_none()).await;
+}
+
 pub(crate) async fn session_data_are_kept_from_start_to_end(world: &mut World) {
     let shelf = Shelf::new();
     let builder = world.builder().keep(&shelf.directory(), "one");

@@ -91,7 +91,8 @@ cases! { $
         a_restore_sends_what_was_accepted "A restore sends, once and in order, what an earlier process had accepted." [Start Restore] [Cut];
         a_lost_answer_is_settled_after_a_restore "A send whose answer an earlier process never got is stored once." [Start Restore] [StoreThenCut RefuseConnects];
         restores_are_refused_in_three_ways "Restoring nothing, while active, and twice at once are three different errors." [Start Restore] [];
-        a_lost_session_is_forgotten "A session that the vendor no longer knows is reported lost and no longer kept." [Start Restore] [RefuseConnects];
+        a_lost_session_is_forgotten "A session that the vendor no longer knows is reported lost and no longer kept." [Start Restore] [RefuseConnects Denials];
+        restoring_an_ended_chat_says_so "Restoring a chat that has ended meanwhile says so, and it is no longer kept." [Start Restore] [];
         session_data_are_kept_from_start_to_end "Session data are kept from the start, and forgotten at the end." [Start] [];
         changed_session_data_are_saved "Changed session data are saved." [Start] [Tokens];
         a_kept_session_can_be_verified "A kept session can be verified without opening it." [Start Verify] [];
@@ -136,7 +137,7 @@ cases! { $
         receipts_reach_the_sender_and_never_go_back "Receipts reach the sender, up to the message read, and never go back." [Start ReadReceipts] [Receipts LiveIds];
         own_typing_is_throttled_and_stops_by_itself "Own typing is told once for many keys, and stops by itself." [Start Typing] [SeesSignals] hours;
         a_typing_preview_reaches_the_agent "A typing preview reaches the agent." [Start Typing TypingPreview] [SeesSignals];
-        a_raw_event_reaches_the_centre "A raw event reaches the centre." [Start RawEvents] [SeesSignals];
+        a_raw_event_reaches_the_centre "A raw event reaches the centre." [Start RawEvents] [SeesSignals AnyEvents];
         a_notice_reaches_the_centre "A notice reaches the centre." [Start Notice] [SeesSignals];
         filters_hide_from_people_alone "Filtered messages stay out of the display and in the full view; bad filters are refused." [Start] [];
         filters_survive_a_restore "Filters survive a restore." [Start Restore] [];
@@ -199,7 +200,7 @@ cases! { $
         a_send_into_a_half_open_connection_arrives_once "A send into a half-open connection arrives once." [Start Restore] [HalfOpen] hours;
         a_flapping_link_loses_nothing_and_storms_nobody "A flapping link loses nothing and makes no storm." [Start Restore] [Cut] hours;
         a_renewal_loses_nothing_and_is_no_loss "A connection is replaced before its time, without loss, once." [Start Restore] [Renew] hours;
-        a_denied_return_is_final "A denied return is final until asked for by hand." [Start Restore] [Cut RefuseConnects] hours;
+        a_denied_return_is_final "A denied return is final until asked for by hand." [Start Restore] [Cut RefuseConnects Denials] hours;
         hours_without_a_network_are_survived "Hours without a network: then everything is fetched and sent." [Start Restore] [Cut] hours;
         the_systems_hint_shortens_a_wait "The system's hint that the network is back shortens a wait." [Start Restore] [Cut] hours;
         a_request_for_patience_on_connecting_is_obeyed "`Retry-After` on connecting is obeyed, whatever the system hints." [Start Restore] [Cut RefuseConnects] hours;

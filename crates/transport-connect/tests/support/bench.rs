@@ -341,6 +341,11 @@ impl Harness for Bench {
             Power::Renew,
             // Participant tokens serve as long as the chat; connection tokens are no session data.
             Power::Tokens,
+            // What has no type is an item, in the service's own wrapping; raw events are of the service's types.
+            Power::UnknownEvents,
+            Power::AnyEvents,
+            // 403 and 404 mean that the chat is over.
+            Power::Denials,
             // The front keeps the chat's items, as the service does.
             Power::Prune,
         ]
