@@ -1,5 +1,6 @@
 //! Owns the WebSocket side: the dialer, which opens one connection per call, and the connection.
 
+mod burst;
 mod connect;
 mod stream;
 
@@ -10,12 +11,18 @@ use http::{HeaderMap, HeaderName, HeaderValue, Response, header};
 use rustls::ClientConfig;
 use tokio::time::{Instant, timeout};
 use tokio_tungstenite::{
-    client_async_with_config,
-    tungstenite::{self, client::IntoClientRequest, error::ProtocolError, protocol::WebSocketConfig},
+    WebSocketStream, client_async_with_config,
+    tungstenite::{
+        self,
+        client::IntoClientRequest,
+        error::ProtocolError,
+        protocol::{Role, WebSocketConfig},
+    },
 };
 
 pub use self::stream::{WsMessage, WsSink, WsSource, WsStream, WsText};
 use self::{
+    burst::Burst,
     connect::Tcp,
     stream::{Io, Socket},
 };
@@ -92,8 +99,10 @@ impl DialRequest {
     }
 }
 
-/// tungstenite's own buffers take 256 KiB a connection; chat messages are small.
-const BUFFER: usize = 4 * 1024;
+/// tungstenite's own buffers take 256 KiB a connection; chat messages are small. The read buffer stays for as long as the
+/// connection; bursts are read by [`Burst`].
+const READ_BUFFER: usize = 1024;
+const WRITE_BUFFER: usize = 4 * 1024;
 
 fn limits(settings: WebSocketConfig, max_message: usize) -> WebSocketConfig {
     settings
@@ -127,7 +136,8 @@ impl Dialer {
 
     fn build(config: &NetConfig, connector: Connector) -> Result<Self> {
         let (agent, extra) = config.headers()?;
-        let settings = WebSocketConfig::default().read_buffer_size(BUFFER).write_buffer_size(BUFFER);
+        let settings =
+            WebSocketConfig::default().read_buffer_size(READ_BUFFER).write_buffer_size(WRITE_BUFFER);
         Ok(Self(Arc::new(Inner {
             connector,
             connect_timeout: config.connect_timeout,
@@ -204,9 +214,14 @@ impl Dialer {
             Some(bytes) => limits(inner.settings, bytes),
             None => inner.settings,
         };
-        let handshake = client_async_with_config(upgrade, io, Some(settings));
+        let handshake = client_async_with_config(upgrade, Burst::new(io), Some(settings));
         match timeout(inner.handshake_timeout, handshake).await {
-            Ok(Ok((stream, _response))) => Ok(WsStream::new(Socket::new(stream), inner.write_timeout)),
+            Ok(Ok((stream, _response))) => {
+                // Anew: the handshake leaves a larger buffer behind, empty because `Burst` stops at the head's end.
+                let stream = stream.into_inner();
+                let stream = WebSocketStream::from_raw_socket(stream, Role::Client, Some(settings)).await;
+                Ok(WsStream::new(Socket::new(stream), inner.write_timeout))
+            }
             Ok(Err(error)) => Err(not_upgraded(error)),
             Err(_) => Err(timed_out("WebSocket handshake", Delivery::Unknown)),
         }

@@ -26,6 +26,7 @@ use tokio_tungstenite::{
     },
 };
 
+use super::burst::Burst;
 use crate::{
     error::{broken, caused, timed_out},
     http::unexpected,
@@ -107,12 +108,12 @@ pub enum WsMessage {
 
 /// The connection as both halves share it: tungstenite, with our messages and errors.
 pub(super) struct Socket {
-    inner: WebSocketStream<Io>,
+    inner: WebSocketStream<Burst>,
     ended: bool,
 }
 
 impl Socket {
-    pub(super) fn new(inner: WebSocketStream<Io>) -> Self {
+    pub(super) fn new(inner: WebSocketStream<Burst>) -> Self {
         Self { inner, ended: false }
     }
 
