@@ -210,6 +210,7 @@ fn no_secret_is_told(chat: &Chat, log: &Log, secrets: &[String]) {
         }
     }
     if let Some(session) = chat.try_session() {
+        outputs.extend(session.snapshot(View::Full).iter().filter_map(|row| Some(row.raw()?.to_string())));
         outputs.push(format!("{session:?} {:?} {:?}", session.info(), session.session_data()));
     }
     outputs.push(format!("{:?}", chat.0.bench.harness.transport()));

@@ -275,7 +275,9 @@ pub(crate) async fn restoring_an_ended_chat_says_so(world: &mut World) {
     let builder = world.builder().keep(&shelf.directory(), "one");
     match world.open_beside(&chat, builder.restore()).await {
         // The vendor brings the final transcript, and then the end.
-        Ok(back) => drop(back.ended().await),
+        Ok(back) => {
+            back.ended().await;
+        }
         Err(failure) => assert_eq!(*failure.error.kind(), ErrorKind::SessionEnded),
     }
     shelf.until(world, "it is no longer kept", |kept| kept.is_none()).await;
