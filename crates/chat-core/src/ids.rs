@@ -81,7 +81,7 @@ text_id! {
     ParticipantId
 }
 text_id! {
-    /// One vendor session: a segment of the transcript. On Connect the contact id of one link of the chain.
+    /// One vendor session: a segment of the transcript. On Connect the whole chain of contacts.
     SegmentId
 }
 text_id! {
