@@ -23,7 +23,6 @@ chat_conformance::conformance!(
         "a_start_that_is_gone_is_no_obstacle",
         "a_typing_preview_reaches_the_agent",
         "an_edit_replaces_the_text_in_place",
-        "an_unknown_event_is_told_as_other",
         "changed_session_data_are_saved",
         "failing_polls_are_counted_in_succession",
         "messages_arrive_until_the_end",

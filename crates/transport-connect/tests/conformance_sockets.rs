@@ -30,7 +30,6 @@ chat_conformance::conformance!(
         "an_answer_before_the_echo_is_the_same_message",
         "an_edit_replaces_the_text_in_place",
         "an_end_while_sending_keeps_the_text",
-        "an_unknown_event_is_told_as_other",
         "changed_session_data_are_saved",
         "commands_under_way_resolve_by_themselves",
         "failing_polls_are_counted_in_succession",
