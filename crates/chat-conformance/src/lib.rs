@@ -8,8 +8,10 @@ pub mod harness;
 mod macros;
 mod recorder;
 mod runner;
+mod shelf;
 #[cfg(feature = "sim")]
 pub mod sim;
+mod wire;
 mod world;
 
 pub use bytes::Bytes;

@@ -10,16 +10,12 @@ use std::{
     time::Duration,
 };
 
-use async_trait::async_trait;
 use bytes::Bytes;
 use chat_core::{
-    BackoffPolicy, Capabilities, Capability, ChatEvent, ChatSession, ClientToken, Command, ConnectError,
-    ConnectRequest, Connection, ConnectionHandle, Content, Error, EventStream, Intent, LinkState,
-    MemoryStore, MessageId, OutgoingBody, PendingSend, PollScope, Result, Role, Row, SavedSession, SendStage,
-    SessionBuilder, SessionDirectory, SessionSettings, SessionStore, StartRequest, StoredSession, Text,
-    TransportEvent, View, session::SentMessage,
+    BackoffPolicy, Capabilities, ChatEvent, ChatSession, ClientToken, ConnectError, ConnectRequest, Content,
+    Error, Intent, LinkState, MessageId, OutgoingBody, PendingSend, Result, Role, Row, SendStage,
+    SessionBuilder, SessionSettings, StartRequest, Text, View, session::SentMessage,
 };
-use futures::{FutureExt, StreamExt, future::BoxFuture};
 use tokio::{
     sync::watch,
     time::{Instant, timeout},
@@ -28,13 +24,15 @@ use tokio::{
 use crate::{
     harness::{Action, Actor, Disturbance, Harness, StoredItem, Truth},
     recorder::{Log, SendRecord, line, lines},
+    shelf::Shelf,
+    wire::Wire,
 };
 
 /// How long a case waits for anything, on the harness's clock. What takes longer does not come.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A wait looks again this often even if nobody tells of a change: not all state has an event.
-const LOOK: Duration = Duration::from_millis(50);
+pub(crate) const LOOK: Duration = Duration::from_millis(50);
 
 /// One case's world: a harness, and all that was made in it.
 #[derive(Debug)]
@@ -565,158 +563,5 @@ impl Agent {
 
     pub(crate) async fn end(&self) {
         self.act(Action::End).await;
-    }
-}
-
-/// A bare connection, read by hand. A polled one is polled while it is read.
-#[derive(Debug)]
-pub(crate) struct Wire {
-    pub(crate) saved: SavedSession,
-    pub(crate) handle: Arc<dyn ConnectionHandle>,
-    events: EventStream,
-    polled: bool,
-    polling: Polling,
-}
-
-#[derive(Default)]
-struct Polling(Option<BoxFuture<'static, ()>>);
-
-impl fmt::Debug for Polling {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Polling").field(&self.0.is_some()).finish()
-    }
-}
-
-impl Wire {
-    fn new(connection: Connection) -> Self {
-        let Connection { capabilities, saved, handle, events, .. } = connection;
-        let polled = capabilities.can(Capability::Poll);
-        Self { saved, handle, events, polled, polling: Polling::default() }
-    }
-
-    /// The next thing that it tells; `None` at the end of the stream.
-    pub(crate) async fn next(&mut self) -> Option<TransportEvent> {
-        timeout(PATIENCE, self.read()).await.expect("the connection tells something in time")
-    }
-
-    async fn read(&mut self) -> Option<TransportEvent> {
-        loop {
-            if self.polled && self.polling.0.is_none() {
-                let handle = Arc::clone(&self.handle);
-                let poll = async move {
-                    // A poll of a connection that is gone fails, and its terminal is on the way.
-                    let _ = handle.submit(Command::Poll(PollScope::New)).await;
-                    tokio::time::sleep(LOOK).await;
-                };
-                self.polling.0 = Some(poll.boxed());
-            }
-            let polling = async {
-                match &mut self.polling.0 {
-                    Some(poll) => poll.await,
-                    None => std::future::pending().await,
-                }
-            };
-            tokio::select! {
-                biased;
-                event = self.events.next() => return event,
-                () = polling => self.polling.0 = None,
-            }
-        }
-    }
-
-    /// Reads messages until one says `last`, and gives all their texts.
-    pub(crate) async fn texts_until(&mut self, last: &str) -> Vec<String> {
-        let mut texts = Vec::new();
-        loop {
-            match self.next().await {
-                Some(TransportEvent::Message(sighting)) => {
-                    let text = sighting.content.as_ref().and_then(line);
-                    let done = text.as_deref() == Some(last);
-                    texts.extend(text);
-                    if done {
-                        return texts;
-                    }
-                }
-                Some(TransportEvent::Lost(_) | TransportEvent::Ended(_)) | None => {
-                    panic!("the connection is over before {last:?}; it told {texts:?}")
-                }
-                Some(_) => {}
-            }
-        }
-    }
-
-    /// Reads until the terminal, which must be the last.
-    pub(crate) async fn terminal(&mut self) -> TransportEvent {
-        loop {
-            match self.next().await {
-                Some(event @ (TransportEvent::Lost(_) | TransportEvent::Ended(_))) => {
-                    let after = self.next().await;
-                    assert!(after.is_none(), "{after:?} came after the terminal {event:?}");
-                    return event;
-                }
-                Some(_) => {}
-                None => panic!("the stream ends without a terminal"),
-            }
-        }
-    }
-
-    /// Drops the stream, keeps the handle.
-    pub(crate) fn drop_stream(self) -> Arc<dyn ConnectionHandle> {
-        self.handle
-    }
-}
-
-/// A store that outlives the processes that use it.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Shelf(Arc<MemoryStore>);
-
-impl Shelf {
-    pub(crate) fn new() -> Self {
-        Self::default()
-    }
-
-    /// One that holds these session data under "tab".
-    pub(crate) async fn with(saved: SavedSession) -> Self {
-        let shelf = Self::new();
-        shelf.save("tab", &StoredSession::new(saved)).await.expect("a memory store takes all");
-        shelf
-    }
-
-    /// What another process sees of it.
-    pub(crate) fn directory(&self) -> SessionDirectory {
-        SessionDirectory::new(self.clone())
-    }
-
-    pub(crate) async fn holds(&self, key: &str) -> bool {
-        self.load(key).await.expect("a memory store answers").is_some()
-    }
-
-    /// Waits until `met` holds of what is kept under "one".
-    pub(crate) async fn until(
-        &self,
-        world: &World,
-        what: &str,
-        met: impl Fn(Option<&StoredSession>) -> bool,
-    ) {
-        let look = async || {
-            let kept = self.load("one").await.expect("a memory store answers");
-            met(kept.as_ref()).then_some(())
-        };
-        world.bench.until_async(what, look).await;
-    }
-}
-
-#[async_trait]
-impl SessionStore for Shelf {
-    async fn load(&self, key: &str) -> Result<Option<StoredSession>> {
-        self.0.load(key).await
-    }
-
-    async fn save(&self, key: &str, session: &StoredSession) -> Result<()> {
-        self.0.save(key, session).await
-    }
-
-    async fn delete(&self, key: &str) -> Result<()> {
-        self.0.delete(key).await
     }
 }

@@ -7,7 +7,8 @@ use chat_core::{
 
 use crate::{
     harness::{Action, Disturbance, Failure, Power, Request},
-    world::{Chat, Shelf, World},
+    shelf::Shelf,
+    world::{Chat, World},
 };
 
 fn kind<T>(outcome: Result<T, ConnectError>) -> Option<ErrorKind> {

@@ -2,6 +2,7 @@
 
 mod contract;
 mod faults;
+mod files;
 mod lifecycle;
 mod receiving;
 mod sending;
@@ -142,6 +143,8 @@ cases! { $
         filters_hide_from_people_alone "Filtered messages stay out of the display and in the full view; bad filters are refused." [Start] [];
         filters_survive_a_restore "Filters survive a restore." [Start Restore] [];
         a_preprocessor_rewrites_once_a_version "A preprocessor rewrites each version once; the original is kept." [Start] [];
+    }
+    files {
         a_file_goes_there_and_back "A file is sent with progress, and fetched again byte by byte." [Start Upload Download] [];
         files_are_checked_before_they_leave "Files are checked against the limits before they leave." [Start Upload] [];
         a_lost_answer_to_an_upload_doubles_nothing "An upload whose answer is lost is stored once." [Start Restore Upload] [StoreThenCut];

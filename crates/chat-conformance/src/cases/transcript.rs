@@ -157,7 +157,7 @@ pub(crate) async fn history_is_paged_to_its_start(world: &mut World) {
     let said = chat.agent().say_many("m", 40).await;
     chat.shows(&said).await;
     let saved = chat.session().session_data().expect("data");
-    let shelf = crate::world::Shelf::with(saved).await;
+    let shelf = crate::shelf::Shelf::with(saved).await;
     let builder =
         world.builder().settings(World::settings().with_initial_history(10)).keep(&shelf.directory(), "tab");
     let tab = world.open_beside(&chat, builder.restore()).await.expect("restored");
