@@ -1,6 +1,6 @@
 //! Owns the ways into a session: start, join, restore; and the question whether a saved one still exists.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use tokio::{sync::oneshot, time::Instant};
 
@@ -21,12 +21,15 @@ use crate::{
     transport::{ConnectError, Intent, SavedSession, StartRequest, Transport},
 };
 
+/// Most sessions use these: they share them.
+static DEFAULTS: LazyLock<Arc<SessionSettings>> = LazyLock::new(Arc::default);
+
 /// Prepares a session.
 #[derive(Debug)]
 #[must_use = "nothing happens until start, join or restore"]
 pub struct SessionBuilder {
     transport: Arc<dyn Transport>,
-    settings: SessionSettings,
+    settings: Arc<SessionSettings>,
     clock: Arc<dyn WallClock>,
     keep: Option<(SessionDirectory, String)>,
     user_data: UserData,
@@ -37,7 +40,7 @@ impl SessionBuilder {
     pub(super) fn new(transport: Arc<dyn Transport>) -> Self {
         Self {
             transport,
-            settings: SessionSettings::default(),
+            settings: Arc::clone(&DEFAULTS),
             clock: Arc::new(SystemClock),
             keep: None,
             user_data: UserData::new(),
@@ -47,7 +50,7 @@ impl SessionBuilder {
 
     /// Sets the settings.
     pub fn settings(mut self, settings: SessionSettings) -> Self {
-        self.settings = settings;
+        self.settings = Arc::new(settings);
         self
     }
 

@@ -90,7 +90,7 @@ pub(super) struct Waiter {
 
 pub(super) struct State {
     pub(super) transport: TransportId,
-    pub(super) settings: SessionSettings,
+    pub(super) settings: Arc<SessionSettings>,
     pub(super) clock: Arc<dyn WallClock>,
     pub(super) effects: Vec<Effect>,
 
@@ -173,7 +173,7 @@ impl fmt::Debug for State {
 pub(super) struct Beginning {
     pub(super) transport: TransportId,
     pub(super) capabilities: Capabilities,
-    pub(super) settings: SessionSettings,
+    pub(super) settings: Arc<SessionSettings>,
     pub(super) clock: Arc<dyn WallClock>,
     pub(super) origination: Origination,
     pub(super) intent: Intent,

@@ -1,32 +1,35 @@
 //! Owns marks that compare by themselves, for maps and machines that know no transcript.
 
-use std::cmp::Ordering;
+use std::{cmp::Ordering, sync::Arc};
 
 use super::{Mark, Transcript};
 use crate::time::Timestamp;
 
 /// A [`Mark`] with the order of segments as it was when taken. Segments are declared before their messages come, so that two
-/// spots compare as [`Transcript::compare`] does.
+/// spots compare as [`Transcript::compare`] does. Cheap to clone, and small: a session holds several, mostly none.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Spot {
+pub struct Spot(Arc<Inner>);
+
+#[derive(Debug, PartialEq, Eq)]
+struct Inner {
     start: Option<Timestamp>,
     mark: Mark,
 }
 
 impl Spot {
     /// The mark.
-    pub const fn mark(&self) -> &Mark {
-        &self.mark
+    pub fn mark(&self) -> &Mark {
+        &self.0.mark
     }
 }
 
 impl Ord for Spot {
     fn cmp(&self, other: &Self) -> Ordering {
-        let (a, b) = (&self.mark, &other.mark);
+        let (a, b) = (self.mark(), other.mark());
         if a.segment == b.segment {
             return a.rank().cmp(&b.rank());
         }
-        let start = |spot: &Self| (spot.start.is_none(), spot.start);
+        let start = |spot: &Self| (spot.0.start.is_none(), spot.0.start);
         start(self).cmp(&start(other)).then_with(|| a.segment.cmp(&b.segment))
     }
 }
@@ -41,6 +44,6 @@ impl Transcript {
     /// The spot of a mark.
     pub fn spot(&self, mark: Mark) -> Spot {
         let start = self.segments.start(mark.segment());
-        Spot { start, mark }
+        Spot(Arc::new(Inner { start, mark }))
     }
 }
