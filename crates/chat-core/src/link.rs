@@ -40,7 +40,7 @@ pub struct Link {
     backoff: Backoff,
     /// The server asked for this much patience.
     not_before: Option<Instant>,
-    renewal: Option<Renewal>,
+    renewal: Option<Box<Renewal>>,
     backfill: Backfill,
     /// For what is retried while a connection stands: no budget, because nothing is given up with it.
     policy: BackoffPolicy,
@@ -63,7 +63,8 @@ struct Backfill {
     again: bool,
     gap: bool,
     retry_at: Option<Instant>,
-    backoff: Backoff,
+    /// From the first failure on.
+    backoff: Option<Box<Backoff>>,
 }
 
 impl Link {
@@ -88,13 +89,7 @@ impl Link {
             backoff,
             not_before: None,
             renewal: None,
-            backfill: Backfill {
-                running: false,
-                again: false,
-                gap: true,
-                retry_at: None,
-                backoff: Backoff::new(policy.clone(), rng.u64(..)),
-            },
+            backfill: Backfill { running: false, again: false, gap: true, retry_at: None, backoff: None },
             policy,
             rng,
         }
@@ -167,7 +162,7 @@ impl Link {
                 self.connect_failed(now, generation, error, started, &mut out);
             }
             LinkInput::Backfilled { generation } if self.backfills(generation) => {
-                self.backfill.backoff.reset();
+                self.backfill.backoff = None;
                 self.backfill.gap = false;
                 self.backfill_over(&mut out);
                 if self.backfill.again {
@@ -175,10 +170,14 @@ impl Link {
                 }
             }
             LinkInput::BackfillFailed { generation, error } if self.backfills(generation) => {
-                self.backfill.retry_at = (!is_final(&error))
-                    .then(|| self.backfill.backoff.next(now, retry_after(&error)))
-                    .flatten()
-                    .map(|delay| now + delay);
+                let Self { backfill, policy, rng, .. } = self;
+                let delay = if is_final(&error) {
+                    None
+                } else {
+                    let fresh = || Box::new(Backoff::new(policy.clone(), rng.u64(..)));
+                    backfill.backoff.get_or_insert_with(fresh).next(now, retry_after(&error))
+                };
+                backfill.retry_at = delay.map(|delay| now + delay);
                 self.backfill_over(&mut out);
             }
             LinkInput::Lost { generation, error, resumable } if self.stands(generation) => {
@@ -188,7 +187,8 @@ impl Link {
                 let lead = (at.saturating_duration_since(now) / 4).min(RENEW_LEAD);
                 let next = at - lead + lead.mul_f64(self.rng.f64() / 2.0);
                 let backoff = Backoff::new(self.policy.clone(), self.rng.u64(..));
-                self.renewal = Some(Renewal { before: Some(at), next: Some(next.max(now)), backoff });
+                let next = Some(next.max(now));
+                self.renewal = Some(Box::new(Renewal { before: Some(at), next, backoff }));
             }
             LinkInput::Ended { generation } if self.stands(generation) => {
                 self.standing = false;
@@ -332,10 +332,8 @@ impl Link {
         }
         let policy = &self.policy;
         let seed = self.rng.u64(..);
-        let renewal = self.renewal.get_or_insert_with(|| Renewal {
-            before: None,
-            next: None,
-            backoff: Backoff::new(policy.clone(), seed),
+        let renewal = self.renewal.get_or_insert_with(|| {
+            Box::new(Renewal { before: None, next: None, backoff: Backoff::new(policy.clone(), seed) })
         });
         renewal.next = (!is_final(error))
             .then(|| renewal.backoff.next(now, retry_after(error)))

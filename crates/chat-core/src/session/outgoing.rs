@@ -381,7 +381,7 @@ impl State {
                 interval: self.capabilities.poll_interval.unwrap_or(usual.interval),
                 ..usual
             };
-            self.poll = Some(Poll::new(policy, self.seed));
+            self.poll = Some(Box::new(Poll::new(policy, self.seed)));
         }
         self.poll_input(now, PollInput::Start { restoring });
     }

@@ -100,7 +100,7 @@ pub(super) struct State {
     pub(super) receipts_heard: ReceiptsHeard,
     pub(super) own_typing: OwnTyping,
     pub(super) others_typing: OthersTyping,
-    pub(super) poll: Option<Poll>,
+    pub(super) poll: Option<Box<Poll>>,
     pub(super) roster: Roster<Spot>,
     pub(super) transcript: Transcript,
     pub(super) fanout: Fanout,
@@ -124,7 +124,7 @@ pub(super) struct State {
     first: Option<Intent>,
     opened: Option<oneshot::Sender<Result<(), ConnectError>>>,
     live: Option<Live>,
-    pub(super) backfill: Option<Backfill>,
+    pub(super) backfill: Option<Box<Backfill>>,
     pub(super) confirmed: Option<Confirmed>,
     /// The last live messages, and the newest of those before them.
     recent: VecDeque<Confirmed>,
@@ -533,7 +533,7 @@ impl State {
             self.settings.backfill_max_pages,
             self.settings.initial_history,
         );
-        self.backfill = Some(run);
+        self.backfill = Some(Box::new(run));
         self.submit(now, Ticket::Backfill { generation }, Command::History(request));
     }
 
@@ -844,7 +844,7 @@ impl State {
             self.receipts.deadline(),
             self.own_typing.deadline(),
             self.others_typing.deadline(),
-            self.poll.as_ref().and_then(Poll::deadline),
+            self.poll.as_deref().and_then(Poll::deadline),
             self.leaving.as_ref().map(|leaving| leaving.deadline),
             self.closing,
         ]
@@ -876,7 +876,7 @@ impl State {
                 self.publish_typing(event);
             }
         }
-        if due(self.poll.as_ref().and_then(Poll::deadline)) {
+        if due(self.poll.as_deref().and_then(Poll::deadline)) {
             self.poll_input(now, PollInput::Tick);
         }
         if due(self.leaving.as_ref().map(|leaving| leaving.deadline)) {
