@@ -260,3 +260,22 @@ async fn an_own_message_is_delivered_and_read_by_the_agent() {
     assert_eq!(session.message(&first).unwrap().delivery(), Some(DeliveryState::Read));
     assert_eq!(session.message(&second).unwrap().delivery(), Some(DeliveryState::Read));
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_first_reader_learns_how_the_session_began() {
+    let centre = Centre::new();
+    let session = started(&centre).await;
+    let mut events = session.events();
+    let mut told = Vec::new();
+    until(&mut events, |event| {
+        match event {
+            ChatEvent::Session(event) => told.push(format!("{event:?}")),
+            ChatEvent::Connection(event) => told.push(format!("{event:?}")),
+            _ => {}
+        }
+        told.iter().any(|event| event == "Ready")
+    })
+    .await;
+    let kinds: Vec<_> = told.iter().map(|event| event.split(['(', ' ']).next().unwrap_or_default()).collect();
+    assert_eq!(kinds, ["Started", "Established", "Ready"]);
+}

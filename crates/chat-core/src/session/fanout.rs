@@ -45,18 +45,30 @@ impl Ring {
 }
 
 /// All readers of one session.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Fanout {
     readers: Vec<Weak<Ring>>,
     closing: Option<Closing>,
+    /// What happened to connection and session before anybody could read, for the first reader. `None` once there was one.
+    prelude: Option<Vec<ChatEvent>>,
+}
+
+/// Most events that are kept for the first reader.
+const PRELUDE: usize = 16;
+
+impl Default for Fanout {
+    fn default() -> Self {
+        Self { readers: Vec::new(), closing: None, prelude: Some(Vec::new()) }
+    }
 }
 
 impl Fanout {
     /// A new reader, whose first event is `first`.
     pub(super) fn subscribe(&mut self, view: View, capacity: usize, first: Option<ChatEvent>) -> Arc<Ring> {
+        let prelude = self.prelude.take().unwrap_or_default();
         let ring = Arc::new(Ring {
             queue: Mutex::new(Queue {
-                events: first.into_iter().collect(),
+                events: first.into_iter().chain(prelude).collect(),
                 missed: 0,
                 ended: self.closing.clone(),
             }),
@@ -81,6 +93,12 @@ impl Fanout {
 
     /// Gives `event` to all readers, or to those of one view.
     pub(super) fn publish(&mut self, event: &ChatEvent, only: Option<View>) {
+        if let Some(prelude) = &mut self.prelude
+            && prelude.len() < PRELUDE
+            && matches!(event, ChatEvent::Connection(_) | ChatEvent::Session(_))
+        {
+            prelude.push(event.clone());
+        }
         let mut gone = false;
         for reader in &self.readers {
             let Some(ring) = reader.upgrade() else {
@@ -129,8 +147,10 @@ impl Fanout {
     }
 }
 
-/// The events of a session, for one reader. The first is a `Reset` with the transcript as it stands, if it holds anything; the
-/// last is [`ChatEvent::Ended`]. Without it the stream ends only if the session was closed.
+/// The events of a session, for one reader. The first is a `Reset` with the transcript as it stands, if it holds anything: what is
+/// in it comes as no [`ChatEvent::Messages`] again. The session's first reader is then told what happened to connection and
+/// session before it came: started, established, ready. The last event is [`ChatEvent::Ended`]; without it the stream ends only
+/// if the session was closed.
 ///
 /// A reader may be slow: it then gets [`ChatEvent::Missed`] with the number of events and the transcript as it stands.
 #[derive(Debug)]

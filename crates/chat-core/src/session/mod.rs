@@ -2,12 +2,15 @@
 
 mod backfill;
 mod builder;
+mod connecting;
 mod driver;
 mod echo;
 mod event;
 mod fanout;
+mod gaps;
 mod heard;
 mod ingest;
+mod leaving;
 mod outgoing;
 mod pending;
 mod settings;
