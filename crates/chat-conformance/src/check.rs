@@ -171,7 +171,17 @@ fn link_edges_are_legal(log: &Log) {
         Down,
         Broken,
     }
+    // A session's first reader is told how it began; later ones join in the middle.
+    let from_the_start = log.events.iter().find_map(|(_, event)| match event {
+        ChatEvent::Connection(event) => {
+            Some(matches!(**event, ConnectionEvent::Established(_) | ConnectionEvent::Pending(_)))
+        }
+        _ => None,
+    });
     let mut at = match log.state_at_first {
+        _ if from_the_start == Some(true) && !matches!(log.state_at_first, LinkState::Waiting { .. }) => {
+            At::Fresh
+        }
         LinkState::Live | LinkState::Backfilling => At::Up,
         LinkState::Failed => At::Broken,
         LinkState::Waiting { .. } => At::Down,
