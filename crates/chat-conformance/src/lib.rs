@@ -1,3 +1,5 @@
+//! Owns the suite that judges any chat transport: one list of cases, the traits of a bench, the report.
+//!
 #![doc = include_str!("../README.md")]
 
 mod case;
