@@ -34,8 +34,9 @@ pub struct Outbox {
     access: Access,
     /// Nothing leaves before.
     lane_until: Option<Instant>,
-    /// Of the head.
-    backoff: Backoff,
+    /// Of the head, once it has failed: most heads never do.
+    backoff: Option<Box<Backoff>>,
+    seed: u64,
     version: u64,
     saved: u64,
     saving: Option<u64>,
@@ -123,10 +124,15 @@ impl Entry {
 }
 
 impl Outbox {
+    fn backoff(&mut self) -> &mut Backoff {
+        self.backoff.get_or_insert_with(|| Box::new(Backoff::new(self.policy.retry.clone(), self.seed)))
+    }
+
     /// Empty and held. `seed` makes the jitter reproducible.
     pub fn new(policy: OutboxPolicy, seed: u64) -> Self {
         Self {
-            backoff: Backoff::new(policy.retry.clone(), seed),
+            backoff: None,
+            seed,
             policy,
             queue: VecDeque::new(),
             failed: VecDeque::new(),

@@ -39,7 +39,9 @@ impl Outbox {
     /// Out of the queue. What follows the head starts with a clean slate.
     pub(super) fn take(&mut self, index: usize) -> Option<Entry> {
         if index == 0 {
-            self.backoff.reset();
+            if let Some(backoff) = &mut self.backoff {
+                backoff.reset();
+            }
             self.lane_until = None;
         }
         self.queue.remove(index)
@@ -190,7 +192,7 @@ impl Outbox {
             Retry::Backoff => None,
             Retry::Never | Retry::WithNewCredentials => return self.fail(index, error, out),
         };
-        match self.backoff.next(now, floor) {
+        match self.backoff().next(now, floor) {
             Some(delay) => {
                 self.lane_until = Some(now + delay);
                 self.requeue(index, out);
@@ -219,7 +221,7 @@ impl Outbox {
             Retry::After(delay) => Some(delay),
             _ => None,
         };
-        match self.backoff.next(now, floor) {
+        match self.backoff().next(now, floor) {
             Some(delay) => {
                 self.lane_until = Some(now + delay);
                 self.queue[index].report(out);
@@ -268,18 +270,17 @@ impl Outbox {
         out: &mut Vec<OutboxAction>,
     ) {
         let Some(index) = self.find(token) else { return };
-        let Stage::Unknown { search, .. } = &mut self.queue[index].stage else { return };
-        if !matches!(search, Search::Running { .. }) {
+        if !matches!(self.queue[index].stage, Stage::Unknown { search: Search::Running { .. }, .. }) {
             return;
         }
-        let floor = match error.retry() {
-            Retry::After(delay) => Some(Some(delay)),
-            Retry::Backoff => Some(None),
+        let delay = match error.retry() {
+            Retry::After(delay) => self.backoff().next(now, Some(delay)),
+            Retry::Backoff => self.backoff().next(now, None),
             Retry::Never | Retry::WithNewCredentials => None,
         };
-        match floor.and_then(|floor| self.backoff.next(now, floor)) {
-            Some(delay) => *search = Search::Due(now + delay),
-            None => self.fail(index, error, out),
+        match (delay, &mut self.queue[index].stage) {
+            (Some(delay), Stage::Unknown { search, .. }) => *search = Search::Due(now + delay),
+            _ => self.fail(index, error, out),
         }
     }
 

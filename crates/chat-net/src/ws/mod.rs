@@ -101,7 +101,7 @@ impl DialRequest {
 
 /// tungstenite's own buffers take 256 KiB a connection; chat messages are small. The read buffer stays for as long as the
 /// connection; bursts are read by [`Burst`].
-const READ_BUFFER: usize = 1024;
+const READ_BUFFER: usize = 512;
 const WRITE_BUFFER: usize = 4 * 1024;
 
 fn limits(settings: WebSocketConfig, max_message: usize) -> WebSocketConfig {
