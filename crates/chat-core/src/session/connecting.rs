@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::{
-    event::{ChatEvent, ConnectionEvent, SessionEvent},
+    event::{ChatEvent, ConnectionEvent},
     state::{Effect, Leaving, Live, Origination, State},
 };
 
@@ -82,13 +82,7 @@ impl State {
         let info = self.info.clone();
         let event = match (event, info) {
             (LinkEvent::Established, Some(info)) => {
-                let session = match self.origination {
-                    Origination::Start => SessionEvent::Started(info.clone()),
-                    Origination::Join => SessionEvent::Restored { info: info.clone(), asynchronous: false },
-                    Origination::Restore { asynchronous } => {
-                        SessionEvent::Restored { info: info.clone(), asynchronous }
-                    }
-                };
+                let session = self.begun(&info);
                 self.publish(ChatEvent::Session(Arc::new(session)));
                 if let Some(opened) = self.opened.take() {
                     // The caller may have given up waiting.

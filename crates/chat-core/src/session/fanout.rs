@@ -45,33 +45,20 @@ impl Ring {
 }
 
 /// All readers of one session.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Fanout {
     readers: Vec<Weak<Ring>>,
     closing: Option<Closing>,
-    /// What happened to connection and session before anybody could read, for the first reader. `None` once there was one.
-    prelude: Option<Vec<ChatEvent>>,
-}
-
-/// Most events that are kept for the first reader.
-const PRELUDE: usize = 16;
-
-impl Default for Fanout {
-    fn default() -> Self {
-        Self { readers: Vec::new(), closing: None, prelude: Some(Vec::new()) }
-    }
+    /// There has been a reader: later ones join in the middle.
+    greeted: bool,
 }
 
 impl Fanout {
-    /// A new reader, whose first event is `first`.
-    pub(super) fn subscribe(&mut self, view: View, capacity: usize, first: Option<ChatEvent>) -> Arc<Ring> {
-        let prelude = self.prelude.take().unwrap_or_default();
+    /// A new reader, whose first events are `first`.
+    pub(super) fn subscribe(&mut self, view: View, capacity: usize, first: Vec<ChatEvent>) -> Arc<Ring> {
+        self.greeted = true;
         let ring = Arc::new(Ring {
-            queue: Mutex::new(Queue {
-                events: first.into_iter().chain(prelude).collect(),
-                missed: 0,
-                ended: self.closing.clone(),
-            }),
+            queue: Mutex::new(Queue { events: first.into(), missed: 0, ended: self.closing.clone() }),
             waker: AtomicWaker::new(),
             view,
             capacity: capacity.max(2),
@@ -79,6 +66,11 @@ impl Fanout {
         self.readers.retain(|reader| reader.strong_count() > 0);
         self.readers.push(Arc::downgrade(&ring));
         ring
+    }
+
+    /// Whether there has been no reader yet.
+    pub(super) const fn is_fresh(&self) -> bool {
+        !self.greeted
     }
 
     /// Whether anybody reads this view.
@@ -93,12 +85,6 @@ impl Fanout {
 
     /// Gives `event` to all readers, or to those of one view.
     pub(super) fn publish(&mut self, event: &ChatEvent, only: Option<View>) {
-        if let Some(prelude) = &mut self.prelude
-            && prelude.len() < PRELUDE
-            && matches!(event, ChatEvent::Connection(_) | ChatEvent::Session(_))
-        {
-            prelude.push(event.clone());
-        }
         let mut gone = false;
         for reader in &self.readers {
             let Some(ring) = reader.upgrade() else {

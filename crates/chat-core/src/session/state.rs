@@ -12,7 +12,7 @@ use tokio::{sync::oneshot, time::Instant};
 use super::{
     backfill::{Backfill, Confirmed, Older},
     echo::{AwaitedEchoes, HeldEchoes},
-    event::{ChatEvent, SentMessage},
+    event::{ChatEvent, ConnectionEvent, SentMessage, SessionEvent},
     fanout::{Fanout, Ring},
     heard::ReceiptsHeard,
     settings::SessionSettings,
@@ -475,8 +475,39 @@ impl State {
     pub(super) fn subscribe(&mut self, view: View) -> Arc<Ring> {
         let snapshot = self.snapshot(view);
         self.transcript.want_diffs(view, true);
-        let first = (!snapshot.is_empty()).then(|| ChatEvent::Transcript(Arc::new(Diff::Reset(snapshot))));
+        let mut first = Vec::new();
+        if !snapshot.is_empty() {
+            first.push(ChatEvent::Transcript(Arc::new(Diff::Reset(snapshot))));
+        }
+        if self.fanout.is_fresh() {
+            first.extend(self.beginning());
+        }
         self.fanout.subscribe(view, self.settings.reader_capacity, first)
+    }
+
+    /// How the session began, for its first reader: nobody can read before the connection stands.
+    fn beginning(&self) -> Vec<ChatEvent> {
+        let Some(info) = self.info.as_ref().filter(|_| self.live.is_some() && self.ended.is_none()) else {
+            return Vec::new();
+        };
+        let mut told = vec![
+            ChatEvent::Session(Arc::new(self.begun(info))),
+            ChatEvent::Connection(Arc::new(ConnectionEvent::Established(info.clone()))),
+        ];
+        if self.ready {
+            told.push(ChatEvent::Session(Arc::new(SessionEvent::Ready)));
+        }
+        told
+    }
+
+    /// Whether it was started, joined or restored.
+    pub(super) fn begun(&self, info: &SessionInfo) -> SessionEvent {
+        let info = info.clone();
+        match self.origination {
+            Origination::Start => SessionEvent::Started(info),
+            Origination::Join => SessionEvent::Restored { info, asynchronous: false },
+            Origination::Restore { asynchronous } => SessionEvent::Restored { info, asynchronous },
+        }
     }
 
     pub(super) fn apply_filters(&mut self) {
