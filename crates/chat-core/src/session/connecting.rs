@@ -15,6 +15,7 @@ use crate::{
     command::Command,
     error::{Error, ErrorKind, Result, Retry},
     event::{EndReason, Lost},
+    ids::TransportId,
     link::{LinkAction, LinkEvent, LinkInput, LinkState, Purpose},
     outbox::OutboxInput,
     transport::{ConnectError, ConnectRequest, Connection, ConnectionHandle, Intent, SavedSession},
@@ -106,6 +107,7 @@ impl State {
             }
             _ => return,
         };
+        log(self.transport, &event);
         self.publish(ChatEvent::Connection(Arc::new(event)));
     }
 
@@ -142,6 +144,7 @@ impl State {
         self.changed();
         self.link_input(now, LinkInput::Connected { generation });
         if renewed {
+            log(self.transport, &ConnectionEvent::Renewed);
             self.publish(ChatEvent::Connection(Arc::new(ConnectionEvent::Renewed)));
         }
         // Whatever made it, the credentials were good for it.
@@ -248,5 +251,17 @@ impl State {
         } else {
             Err(Error::unsupported(capability, self.transport))
         }
+    }
+}
+
+/// For the application's own subscriber: what happened, never to whom.
+fn log(transport: TransportId, event: &ConnectionEvent) {
+    match event {
+        ConnectionEvent::Established(_) => tracing::info!(%transport, "connection established"),
+        ConnectionEvent::Restored(_) => tracing::info!(%transport, "connection restored"),
+        ConnectionEvent::Renewed => tracing::debug!(%transport, "connection renewed"),
+        ConnectionEvent::Pending(error) => tracing::debug!(%transport, %error, "connection attempt failed"),
+        ConnectionEvent::Lost(error) => tracing::warn!(%transport, %error, "connection lost"),
+        ConnectionEvent::Broken(error) => tracing::error!(%transport, %error, "connection given up"),
     }
 }

@@ -67,6 +67,7 @@ impl State {
         if self.ended.is_some() {
             return;
         }
+        tracing::info!(transport = %self.transport, ?reason, "chat ended");
         self.ended = Some(reason.clone());
         self.outbox_input(now, OutboxInput::Ended);
         self.release_echoes(now);
