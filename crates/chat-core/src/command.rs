@@ -11,7 +11,7 @@ use crate::{
     capabilities::Capability,
     error::{Error, Result},
     ids::{AttachmentId, ClientToken, MessageId},
-    message::{RawEvent, Sighting, Text},
+    message::{RawEvent, Sighting, Text, TextFormat},
     secret::Secret,
     time::Timestamp,
 };
@@ -50,16 +50,8 @@ pub enum Command {
 impl Command {
     /// Which capability it needs; `None` if every transport can do it.
     pub fn capability(&self) -> Option<Capability> {
-        use crate::message::TextFormat;
         Some(match self {
-            Self::Send(Outgoing { body: OutgoingBody::Text(text), .. }) => match text.format {
-                TextFormat::Plain => return None,
-                TextFormat::Markdown => Capability::Markdown,
-                TextFormat::Json => Capability::Json,
-                TextFormat::InteractiveResponse => Capability::InteractiveResponse,
-                TextFormat::Other(_) => Capability::RawEvents,
-            },
-            Self::Send(Outgoing { body: OutgoingBody::File(_), .. }) => Capability::Upload,
+            Self::Send(outgoing) => return outgoing.body.capability(),
             Self::Typing(TypingSignal { preview: Some(_), .. }) => Capability::TypingPreview,
             Self::Typing(_) => Capability::Typing,
             Self::Receipt(ReceiptSignal { kind: ReceiptKind::Delivered, .. }) => {
@@ -123,6 +115,22 @@ pub enum OutgoingBody {
     Text(Text),
     /// A file.
     File(Upload),
+}
+
+impl OutgoingBody {
+    /// Which capability sending it needs; `None` if every transport can do it.
+    pub fn capability(&self) -> Option<Capability> {
+        match self {
+            Self::Text(text) => match text.format {
+                TextFormat::Plain => None,
+                TextFormat::Markdown => Some(Capability::Markdown),
+                TextFormat::Json => Some(Capability::Json),
+                TextFormat::InteractiveResponse => Some(Capability::InteractiveResponse),
+                TextFormat::Other(_) => Some(Capability::RawEvents),
+            },
+            Self::File(_) => Some(Capability::Upload),
+        }
+    }
 }
 
 /// A file on its way out.

@@ -71,16 +71,7 @@ impl Console {
     /// # Cancel safety
     /// Cancel safe.
     pub async fn wait_for(&self, met: impl Fn(&CentreTruth) -> bool) -> CentreTruth {
-        let mut changes = self.centre.inner.changed.subscribe();
-        loop {
-            changes.mark_unchanged();
-            let truth = self.truth();
-            if met(&truth) {
-                return truth;
-            }
-            // The sender lives in the centre, which `self` holds.
-            let _ = changes.changed().await;
-        }
+        wait_for(&self.centre, || self.truth(), met).await
     }
 
     /// Every participant's token is worth nothing from here on: commands and resumptions fail with `Unauthorized`.
@@ -173,16 +164,7 @@ impl ContactConsole {
     /// # Cancel safety
     /// Cancel safe.
     pub async fn wait_for(&self, met: impl Fn(&Truth) -> bool) -> Truth {
-        let mut changes = self.centre.inner.changed.subscribe();
-        loop {
-            changes.mark_unchanged();
-            let truth = self.truth();
-            if met(&truth) {
-                return truth;
-            }
-            // The sender lives in the centre, which `self` holds.
-            let _ = changes.changed().await;
-        }
+        wait_for(&self.centre, || self.truth(), met).await
     }
 
     /// Waits until the customer has said `text`.
@@ -208,5 +190,19 @@ impl ContactConsole {
                 .flat_map(|item| contact.sightings(item, &self.centre.inner.profile))
                 .collect()
         })
+    }
+}
+
+/// Reads after each change of the centre, until what was read is as wanted.
+async fn wait_for<T>(centre: &Centre, read: impl Fn() -> T, met: impl Fn(&T) -> bool) -> T {
+    let mut changes = centre.inner.changed.subscribe();
+    loop {
+        changes.mark_unchanged();
+        let truth = read();
+        if met(&truth) {
+            return truth;
+        }
+        // The sender lives in the centre, which the caller holds.
+        let _ = changes.changed().await;
     }
 }

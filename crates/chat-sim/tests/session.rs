@@ -50,6 +50,17 @@ async fn started(centre: &Centre) -> ChatSession {
     ChatSession::builder(centre.transport()).start(StartRequest::named("Ada")).await.expect("a chat")
 }
 
+/// Restores as soon as the earlier session has let go of its key.
+async fn restored(build: impl Fn() -> chat_core::SessionBuilder) -> ChatSession {
+    loop {
+        match build().restore().await {
+            Ok(session) => return session,
+            Err(error) if *error.error.kind() == ErrorKind::AlreadyActive => tokio::task::yield_now().await,
+            Err(error) => panic!("{error:?}"),
+        }
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_conversation_from_start_to_end() {
     let centre = Centre::new();
@@ -133,13 +144,7 @@ async fn a_restored_session_has_it_all_and_keys_are_exclusive() {
     agent.wait_for(|truth| truth.connections == 0).await;
     agent.say("two").unwrap();
 
-    let session = loop {
-        match build().restore().await {
-            Ok(session) => break session,
-            Err(error) if *error.error.kind() == ErrorKind::AlreadyActive => tokio::task::yield_now().await,
-            Err(error) => panic!("{error:?}"),
-        }
-    };
+    let session = restored(build).await;
     let mut events = session.events();
     // The first event is the transcript as it stands; the restored past may be in it already.
     until(&mut events, |_| texts(&session).len() >= 2).await;
@@ -202,13 +207,7 @@ async fn a_filter_hides_what_matches_before_and_after_a_restore() {
     let agent = contact.as_agent("Maria");
     agent.say("Hello").unwrap();
     agent.say("Your code is 1234").unwrap();
-    let session = loop {
-        match build().restore().await {
-            Ok(session) => break session,
-            Err(error) if *error.error.kind() == ErrorKind::AlreadyActive => tokio::task::yield_now().await,
-            Err(error) => panic!("{error:?}"),
-        }
-    };
+    let session = restored(build).await;
     let mut events = session.events();
     until(&mut events, |_| !texts(&session).is_empty()).await;
     assert_eq!(texts(&session), ["Hello"]);

@@ -97,12 +97,7 @@ impl State {
                 }
             }
         }
-        let command = Command::Send(crate::command::Outgoing {
-            token: ClientToken::new(""),
-            attempt: 0,
-            body: body.clone(),
-        });
-        self.check(&command)
+        body.capability().map_or(Ok(()), |capability| self.require(capability))
     }
 
     pub(super) fn scope(&self) -> Scope {
