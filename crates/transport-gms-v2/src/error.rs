@@ -1,0 +1,1 @@
+//! Owns what the errors of the service mean.
