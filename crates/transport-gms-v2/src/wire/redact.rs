@@ -1,0 +1,69 @@
+//! Owns the removal of keys from raw texts: for taps and for errors that quote a body.
+
+use std::borrow::Cow;
+
+const KEY: &str = "securekey";
+const HIDDEN: &str = "[secret]";
+
+/// The text without the values of `secureKey`, whether it is JSON, a form or the middle of either.
+pub fn redact(text: &str) -> Cow<'_, str> {
+    let lower = text.to_ascii_lowercase();
+    if !lower.contains(KEY) {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::with_capacity(text.len());
+    let mut done = 0;
+    while let Some(found) = lower[done..].find(KEY) {
+        let name_end = done + found + KEY.len();
+        let value_at = text.len() - value_after(&text[name_end..]).len();
+        let value = &text[value_at..];
+        let length =
+            value.find(['"', '\'', '&', '\\', '<', ',', ' ', '}', '\r', '\n']).unwrap_or(value.len());
+        out.push_str(&text[done..value_at]);
+        if length > 0 && value_at > name_end {
+            out.push_str(HIDDEN);
+        } else {
+            out.push_str(&value[..length]);
+        }
+        done = value_at + length;
+    }
+    out.push_str(&text[done..]);
+    Cow::Owned(out)
+}
+
+/// What stands behind `": "`, `=` or the like; quotes may be escaped, once or more often. All of it if there is no such thing.
+fn value_after(rest: &str) -> &str {
+    let quote = |text| {
+        let text: &str = text;
+        let bare = text.trim_start_matches('\\');
+        bare.strip_prefix(['"', '\'']).unwrap_or(text)
+    };
+    let spaced = quote(rest).trim_start();
+    let Some(value) = spaced.strip_prefix([':', '=']) else { return rest };
+    quote(value.trim_start())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_removed_from_whatever_it_stands_in() {
+        for (text, expected) in [
+            (r#"{"secureKey":"7c1f+/e2==","alias":"204"}"#, r#"{"secureKey":"[secret]","alias":"204"}"#),
+            (r#"{"secureKey" : "7c1f"#, r#"{"secureKey" : "[secret]"#),
+            ("userId=1&secureKey=7c%2B1f&alias=204", "userId=1&secureKey=[secret]&alias=204"),
+            (r#"{"body":"{\"secureKey\":\"7c1f\"}"}"#, r#"{"body":"{\"secureKey\":\"[secret]\"}"}"#),
+            (
+                r#"{"secureKey":"a","x":{"SecureKey":"b"}}"#,
+                r#"{"secureKey":"[secret]","x":{"SecureKey":"[secret]"}}"#,
+            ),
+            (r#"{"secureKey":null}"#, r#"{"secureKey":[secret]}"#),
+            (r#"{"secureKey":"","alias":"204"}"#, r#"{"secureKey":"","alias":"204"}"#),
+            ("é secureKey", "é secureKey"),
+        ] {
+            assert_eq!(redact(text), expected, "{text}");
+        }
+        assert!(matches!(redact("nothing"), Cow::Borrowed(_)));
+    }
+}
