@@ -66,22 +66,25 @@ impl CookieJar {
         Self::default()
     }
 
-    /// The `Cookie` header for a URL; WebSocket upgrades need it by hand. `None` if there is nothing to send.
+    /// The `Cookie` header for a URL. `None` if there is nothing to send.
     pub fn header_for(&self, uri: &Uri) -> Option<http::HeaderValue> {
-        let mut url = url::Url::parse(&uri.to_string()).ok()?;
-        // The jar knows `Secure` cookies by `https` alone.
-        match url.scheme() {
-            "wss" => url.set_scheme("https").ok()?,
-            "ws" => url.set_scheme("http").ok()?,
-            _ => {}
-        }
-        let mut value = self.0.cookies(&url)?;
+        let mut value = self.0.cookies(&Self::url(uri)?)?;
         value.set_sensitive(true);
         Some(value)
     }
 
+    /// The jar knows `Secure` cookies by `https` alone.
+    fn url(uri: &Uri) -> Option<url::Url> {
+        let text = uri.to_string();
+        url::Url::parse(&match text.strip_prefix("ws") {
+            Some(rest) => format!("http{rest}"),
+            None => text,
+        })
+        .ok()
+    }
+
     pub(crate) fn store(&self, uri: &Uri, headers: &HeaderMap) {
-        if let Ok(url) = url::Url::parse(&uri.to_string()) {
+        if let Some(url) = Self::url(uri) {
             self.0.set_cookies(&mut headers.get_all(header::SET_COOKIE).iter(), &url);
         }
     }

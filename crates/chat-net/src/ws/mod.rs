@@ -7,7 +7,7 @@ mod stream;
 use std::{fmt, sync::Arc, time::Duration};
 
 use chat_core::{Delivery, Error, Result, Secret};
-use http::{HeaderMap, HeaderName, HeaderValue, Response, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, Uri, header};
 use rustls::ClientConfig;
 use tokio::time::{Instant, timeout};
 use tokio_tungstenite::{
@@ -31,7 +31,7 @@ use crate::memory::MemoryNetwork;
 use crate::{
     config::NetConfig,
     error::{broken, timed_out},
-    http::{not_json, status_error, unexpected},
+    http::{CookieJar, not_json, status_error, unexpected},
     policy::HostPolicy,
 };
 
@@ -70,12 +70,19 @@ pub struct DialRequest {
     headers: HeaderMap,
     handed_out: Option<HostPolicy>,
     max_message_bytes: Option<usize>,
+    cookies: Option<CookieJar>,
 }
 
 impl DialRequest {
     /// A `wss` URL (or `ws`, where the policy allows it), used as given. Treated as a secret.
     pub fn new(url: impl Into<Secret>) -> Self {
-        Self { url: url.into(), headers: HeaderMap::new(), handed_out: None, max_message_bytes: None }
+        Self {
+            url: url.into(),
+            headers: HeaderMap::new(),
+            handed_out: None,
+            max_message_bytes: None,
+            cookies: None,
+        }
     }
 
     /// The URL came from a vendor's answer: it is checked against this policy instead of the dialer's, addresses included, and
@@ -89,6 +96,12 @@ impl DialRequest {
     pub fn header(mut self, name: HeaderName, mut value: HeaderValue) -> Self {
         value.set_sensitive(true);
         self.headers.append(name, value);
+        self
+    }
+
+    /// Sends the jar's cookies with the upgrade, unless a `Cookie` header is given, and keeps those of the answer.
+    pub fn cookies(mut self, jar: CookieJar) -> Self {
+        self.cookies = Some(jar);
         self
     }
 
@@ -190,6 +203,11 @@ impl Dialer {
             headers.append(name, value.clone());
         }
         headers.entry(header::USER_AGENT).or_insert_with(|| inner.agent.clone());
+        let uri = url.as_str().parse::<Uri>().ok();
+        let jar = request.cookies.zip(uri);
+        if let Some(cookies) = jar.as_ref().and_then(|(jar, uri)| jar.header_for(uri)) {
+            headers.entry(header::COOKIE).or_insert(cookies);
+        }
         if request.handed_out.is_none() {
             crate::http::add_missing(headers, &inner.extra);
         }
@@ -216,7 +234,10 @@ impl Dialer {
         };
         let handshake = client_async_with_config(upgrade, Burst::new(io), Some(settings));
         match timeout(inner.handshake_timeout, handshake).await {
-            Ok(Ok((stream, _response))) => {
+            Ok(Ok((stream, response))) => {
+                if let Some((jar, uri)) = &jar {
+                    jar.store(uri, response.headers());
+                }
                 // Anew: the handshake leaves a larger buffer behind, empty because `Burst` stops at the head's end.
                 let stream = stream.into_inner();
                 let stream = WebSocketStream::from_raw_socket(stream, Role::Client, Some(settings)).await;

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use chat_core::{Delivery, ErrorKind, Retry};
 use chat_net::{
     HostPolicy, Net, NetConfig,
+    http::CookieJar,
     memory::{Direction, MemoryListener, MemoryNetwork, MemoryStream},
     ws::{DialRequest, WsMessage, WsStream},
 };
@@ -323,4 +324,32 @@ async fn dropping_the_connection_closes_it() {
     let (client, mut server, _network) = pair().await;
     drop(client);
     assert!(server.next().await.unwrap().is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_upgrade_takes_and_brings_the_cookies_of_a_jar() {
+    use tokio_tungstenite::{
+        accept_hdr_async,
+        tungstenite::handshake::server::{Request, Response},
+    };
+    let (network, net) = network();
+    let mut listener = network.listen(GATE);
+    let jar = CookieJar::new();
+    for expected in [None, Some("route=node7")] {
+        let serve = async {
+            let stream = listener.accept().await.unwrap();
+            accept_hdr_async(stream, |request: &Request, mut response: Response| {
+                let sent = request.headers().get("cookie").map(|cookie| cookie.to_str().unwrap());
+                assert_eq!(sent, expected);
+                response.headers_mut().insert("set-cookie", "route=node7; Secure".parse().unwrap());
+                Ok(response)
+            })
+            .await
+            .unwrap()
+        };
+        let (client, _server) =
+            tokio::join!(net.dialer().dial(DialRequest::new(URL).cookies(jar.clone())), serve);
+        client.unwrap();
+    }
+    assert!(jar.header_for(&"https://gate.example.org/other".parse().unwrap()).is_some());
 }

@@ -1,1 +1,7 @@
-//! Owns Bayeux 1.0, the protocol of CometD, with nothing of chat in it: messages, a client and a server.
+//! Bayeux 1.0, the protocol of CometD, from both ends and with nothing of chat in it. Source: §9.1 and the protocol's
+//! specification.
+
+pub mod message;
+
+#[cfg(feature = "client")]
+pub mod client;
