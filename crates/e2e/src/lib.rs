@@ -1,13 +1,31 @@
-//! Owns what the independent checks share: whether they may be skipped, and where the workspace is.
+//! Owns what the independent checks share: whether they may be skipped, where the workspace is, and running Node.
 //!
 //! An independent check runs something that this project did not write (a vendor's client or SDK) against it. It needs
 //! more than cargo: without that it is skipped with a message, unless `CHAT_REQUIRE_INDEPENDENT=1` is set, as in CI,
 //! where a skipped check is a failed one.
 
+pub mod node;
+
 use std::{
+    future::Future,
     io::Write as _,
     path::{Path, PathBuf},
+    time::Duration,
 };
+
+/// Far longer than anything takes that still works.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// `future`'s output, or a failed test that says what did not come.
+///
+/// # Panics
+/// If it takes far longer than anything does that still works.
+pub async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
+    match tokio::time::timeout(PATIENCE, future).await {
+        Ok(output) => output,
+        Err(_) => panic!("waited in vain for {what}"),
+    }
+}
 
 /// The workspace's root folder.
 pub fn workspace() -> PathBuf {

@@ -18,11 +18,12 @@ use aws_sdk_connectparticipant::{
     },
 };
 use bytes::Bytes;
+use e2e::within;
 use http_body_util::{BodyExt as _, Full};
 use hyper::{Request, client::conn::http1, header::HOST};
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
-use support::{House, within};
+use support::House;
 use transport_connect::front::{AnswerFault, FrontFaults, Instead, Operation};
 
 const TYPING: &str = "application/vnd.amazonaws.connect.event.typing";

@@ -5,66 +5,18 @@
 
 mod support;
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    process::Stdio,
-};
+use std::path::Path;
 
 use chat_core::{
     AttachmentStatus, Command, ConnectRequest, FileAck, FileCommand, Intent, ReceiptKind, Role,
     Transport as _,
 };
+use e2e::node::{self, Program};
 use futures::TryStreamExt as _;
 use serde_json::Value;
-use support::{House, within};
-use tokio::{
-    io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader},
-    process,
-};
+use support::House;
 
 const NAME: &str = "of Amazon Connect's chat client";
-
-const FILES: [&str; 3] = ["package.json", "package-lock.json", "conversation.mjs"];
-
-/// The folder with the installed client, or why it cannot be installed.
-async fn installed() -> Result<PathBuf, String> {
-    let version = output("node", &["--version"], Path::new(".")).await?;
-    let major = version.trim_start_matches('v').split('.').next().and_then(|major| major.parse::<u32>().ok());
-    if major.is_none_or(|major| major < 18) {
-        return Err(format!("Node 18 or later is needed, this is {}", version.trim()));
-    }
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("chatjs");
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("chatjs");
-    fs::create_dir_all(&folder).map_err(|error| error.to_string())?;
-    for file in FILES {
-        fs::copy(source.join(file), folder.join(file)).map_err(|error| format!("{file}: {error}"))?;
-    }
-    // Written after the installation: a copy of what was installed.
-    let stamp = folder.join("node_modules/.installed");
-    let wanted = fs::read(folder.join("package-lock.json")).map_err(|error| error.to_string())?;
-    if fs::read(&stamp).ok().as_ref() != Some(&wanted) {
-        output("npm", &["ci", "--ignore-scripts", "--no-audit", "--no-fund"], &folder).await?;
-        fs::write(&stamp, wanted).map_err(|error| error.to_string())?;
-    }
-    Ok(folder)
-}
-
-async fn output(program: &str, arguments: &[&str], folder: &Path) -> Result<String, String> {
-    let output = process::Command::new(program)
-        .args(arguments)
-        .current_dir(folder)
-        .stdin(Stdio::null())
-        .kill_on_drop(true)
-        .output()
-        .await
-        .map_err(|error| format!("{program}: {error}"))?;
-    if output.status.success() {
-        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
-    } else {
-        Err(format!("{program} {}: {}", arguments.join(" "), String::from_utf8_lossy(&output.stderr)))
-    }
-}
 
 /// What the customer's file is made of; the driver makes it in the same way.
 fn picture() -> Vec<u8> {
@@ -82,31 +34,17 @@ fn hex(bytes: &[u8]) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_vendors_own_client_holds_a_conversation() {
-    let folder = match installed().await {
+    let scratch = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let folder = match node::installed("chatjs", scratch).await {
         Ok(folder) => folder,
         Err(reason) => return e2e::skip(NAME, &reason),
     };
     let house = House::open().await;
-    let mut client = process::Command::new("node")
-        .arg("conversation.mjs")
-        .args([house.base_url.clone(), format!("{}/startChatContact", house.base_url)])
-        .current_dir(folder)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()
-        .expect("node runs: it told its version");
-    let mut lines = BufReader::new(client.stdout.take().expect("piped")).lines();
-    let mut complaints = client.stderr.take().expect("piped");
+    let start = format!("{}/startChatContact", house.base_url);
+    let mut client = Program::start(&folder, "conversation.mjs", &[&house.base_url, &start]);
 
     let mut summary = None;
-    let mut said = Vec::new();
-    while let Some(line) =
-        within("the client's next line", lines.next_line()).await.expect("a pipe is readable")
-    {
-        let told: Value =
-            serde_json::from_str(&line).unwrap_or_else(|_| panic!("not a line of ours: {line}"));
+    while let Some(told) = client.next().await {
         match told["cue"].as_str() {
             Some("connected") => {
                 house.agent().await.say("Hello, this is Maria").unwrap();
@@ -130,15 +68,11 @@ async fn the_vendors_own_client_holds_a_conversation() {
             Some(other) => panic!("a cue that nobody knows: {other}"),
             None => {}
         }
-        match told.get("summary") {
-            Some(told) => summary = Some(told.clone()),
-            None => said.push(line),
+        if let Some(told) = told.get("summary") {
+            summary = Some(told.clone());
         }
     }
-    let mut complaint = String::new();
-    complaints.read_to_string(&mut complaint).await.unwrap();
-    let status = within("the client's end", client.wait()).await.unwrap();
-    assert!(status.success(), "{status}\n{complaint}\n{}", said.join("\n"));
+    client.ended_well().await;
     check(&house, &summary.expect("a client that ends well has told a summary")).await;
 }
 

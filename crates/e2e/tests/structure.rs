@@ -277,20 +277,24 @@ fn each_module_says_first_what_it_is_for() {
 }
 
 #[test]
-fn the_vendors_client_is_pinned_and_names_no_registry() {
-    let folder = e2e::workspace().join("crates/e2e/chatjs");
-    let read = |name: &str| fs::read_to_string(folder.join(name)).expect("a file of ours is readable");
-    let package: Value = serde_json::from_str(&read("package.json")).expect("package.json is JSON");
-    for (name, version) in package["dependencies"].as_object().expect("a map of dependencies") {
-        let exact =
-            version.as_str().is_some_and(|version| version.bytes().all(|c| c == b'.' || c.is_ascii_digit()));
-        assert!(exact, "{name}: {version} is no exact version");
-    }
-    // A download address in the lock file binds everyone to one registry.
-    let lock: Value = serde_json::from_str(&read("package-lock.json")).expect("package-lock.json is JSON");
-    for (name, package) in lock["packages"].as_object().expect("a map of packages") {
-        assert!(package.get("resolved").is_none(), "{name} has an address");
-        assert!(name.is_empty() || package["integrity"].is_string(), "{name} has no checksum");
+fn what_runs_in_node_is_pinned_and_names_no_registry() {
+    for folder in ["chatjs", "cometd"] {
+        let folder = e2e::workspace().join("crates/e2e").join(folder);
+        let read = |name: &str| fs::read_to_string(folder.join(name)).expect("a file of ours is readable");
+        let package: Value = serde_json::from_str(&read("package.json")).expect("package.json is JSON");
+        for (name, version) in package["dependencies"].as_object().expect("a map of dependencies") {
+            let exact = version
+                .as_str()
+                .is_some_and(|version| version.bytes().all(|c| c == b'.' || c.is_ascii_digit()));
+            assert!(exact, "{name}: {version} is no exact version");
+        }
+        // A download address in the lock file binds everyone to one registry.
+        let lock: Value =
+            serde_json::from_str(&read("package-lock.json")).expect("package-lock.json is JSON");
+        for (name, package) in lock["packages"].as_object().expect("a map of packages") {
+            assert!(package.get("resolved").is_none(), "{name} has an address");
+            assert!(name.is_empty() || package["integrity"].is_string(), "{name} has no checksum");
+        }
     }
 }
 

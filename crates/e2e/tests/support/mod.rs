@@ -1,13 +1,11 @@
 //! Owns the house that the vendor's programs visit: a contact centre in memory behind the Connect front, on a loopback port.
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use chat_core::SystemClock;
 use chat_sim::{Centre, ContactConsole, Profile};
+use e2e::within;
 use transport_connect::front::{ConnectFront, FrontConfig};
-
-/// Far longer than anything takes that still works.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(crate) struct House {
     pub(crate) centre: Centre,
@@ -34,13 +32,5 @@ impl House {
     /// The newest chat, once there is one, with Maria as its agent.
     pub(crate) async fn agent(&self) -> ContactConsole {
         within("a contact", self.centre.console().wait_for_contact()).await.as_agent("Maria")
-    }
-}
-
-/// `future`'s output, or a failed test that says what did not come.
-pub(crate) async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
-    match tokio::time::timeout(PATIENCE, future).await {
-        Ok(output) => output,
-        Err(_) => panic!("waited in vain for {what}"),
     }
 }
