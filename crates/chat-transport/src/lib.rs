@@ -5,6 +5,7 @@
 //! | feature | default | module | what |
 //! |---|---|---|---|
 //! | `connect` | yes | `connect` | Amazon Connect chat |
+//! | `gms-v2` | no | `gms_v2` | Genesys GMS chat API v2, over polling and CometD |
 //! | `sim` | no | `sim` | a contact centre in memory, for tests and demonstrations |
 //! | `ring`, `aws-lc-rs` | `ring` | | TLS provider of the clients: one of the two |
 //!
@@ -44,6 +45,10 @@ pub use chat_core::*;
 #[cfg(feature = "connect")]
 #[doc(inline)]
 pub use transport_connect as connect;
+
+#[cfg(feature = "gms-v2")]
+#[doc(inline)]
+pub use transport_gms_v2 as gms_v2;
 
 #[cfg(feature = "sim")]
 #[doc(inline)]

@@ -205,6 +205,17 @@ fn no_vendor_crate_knows_another() {
 }
 
 #[test]
+fn each_backend_of_the_facade_comes_alone() {
+    for (feature, backend) in [("connect", "transport-connect"), ("gms-v2", "transport-gms-v2")] {
+        let selection = ["--package", "chat-transport", "--no-default-features", "--features", feature];
+        let below = tree(SHIPPED, &selection);
+        for vendor in VENDOR_CRATES {
+            assert_eq!(below.contains_key(vendor), vendor == backend, "{feature}: {vendor}");
+        }
+    }
+}
+
+#[test]
 fn nothing_depends_on_the_end_to_end_checks() {
     for package in packages() {
         for (dependency, _) in &package.dependencies {
