@@ -125,7 +125,9 @@ impl OutgoingBody {
                 TextFormat::Plain => None,
                 TextFormat::Markdown => Some(Capability::Markdown),
                 TextFormat::Json => Some(Capability::Json),
-                TextFormat::InteractiveResponse => Some(Capability::InteractiveResponse),
+                TextFormat::InteractiveResponse | TextFormat::PageTurn => {
+                    Some(Capability::InteractiveResponse)
+                }
                 TextFormat::Other(_) => Some(Capability::RawEvents),
             },
             Self::File(_) => Some(Capability::Upload),

@@ -77,6 +77,9 @@ pub enum TextFormat {
     Json,
     /// The answer to an interactive message, as the vendor's JSON.
     InteractiveResponse,
+    /// The answer to an interactive message that only asks for another part of its list, as the vendor's JSON: nobody is
+    /// shown it.
+    PageTurn,
     /// A content type of the vendor that has no name here.
     Other(Arc<str>),
 }

@@ -19,6 +19,7 @@ use crate::{
     ids::{ClientToken, Scope},
     message::{
         Alias, AliasKind, Aliases, Attachment, AttachmentStatus, Content, SendStage, SendState, Sighting,
+        TextFormat,
     },
     outbox::{OutboxAction, OutboxInput},
     poll::{Poll, PollAction, PollClass, PollInput, PollPolicy},
@@ -56,7 +57,9 @@ impl State {
         let alias = Alias::token(&self.scope(), token);
         let sequence = self.outbox.sequence(token).unwrap_or_default();
         let state = SendState { sent: false, attempt: 0, stage: SendStage::Queued };
-        self.transcript.local(LocalRow::new(alias, sequence, content, state).written_at(self.clock.now()));
+        let quiet = matches!(&content, Content::Text(text) if text.format == TextFormat::PageTurn);
+        let row = LocalRow { quiet, ..LocalRow::new(alias, sequence, content, state) };
+        self.transcript.local(row.written_at(self.clock.now()));
     }
 
     fn check_body(&self, body: &OutgoingBody) -> Result<()> {

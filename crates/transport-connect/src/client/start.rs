@@ -63,7 +63,7 @@ pub(crate) fn content_type(format: &TextFormat) -> &str {
         TextFormat::Plain => ContentType::Plain.as_str(),
         TextFormat::Markdown => ContentType::Markdown.as_str(),
         TextFormat::Json => ContentType::Json.as_str(),
-        TextFormat::InteractiveResponse => ContentType::InteractiveResponse.as_str(),
+        TextFormat::InteractiveResponse | TextFormat::PageTurn => ContentType::InteractiveResponse.as_str(),
         TextFormat::Other(other) => other,
         _ => ContentType::Plain.as_str(),
     }

@@ -352,8 +352,8 @@ fn initial_message(message: InitialMessage) -> Result<(String, Text), Refusal> {
     if !(1..=16_384).contains(&content.len()) {
         return Err(parameter("InitialMessage.Content"));
     }
-    let format = convert::format(&content_type);
-    Ok((content_type, Text { body: content.into(), format }))
+    let text = convert::text(&content_type, content);
+    Ok((content_type, text))
 }
 
 /// Interactive messages are shown, not sent: a format is one that can be sent or read as text.

@@ -4,12 +4,13 @@ use std::borrow::Cow;
 
 use chat_core::{
     Attachment, AttachmentStatus, AuthenticationPhase, Content, Interactive, Participant, RawEvent, Role,
-    SystemEvent, TextFormat,
+    SystemEvent, Text, TextFormat,
 };
 use serde_json::{Value, json};
 
 use crate::wire::{
     ContentType, Item,
+    interactive::InteractiveResponse,
     item::{Attachment as WireAttachment, AuthenticationContent},
 };
 
@@ -99,7 +100,7 @@ fn content_type(format: &TextFormat) -> ContentType<'_> {
         TextFormat::Plain => ContentType::Plain,
         TextFormat::Markdown => ContentType::Markdown,
         TextFormat::Json => ContentType::Json,
-        TextFormat::InteractiveResponse => ContentType::InteractiveResponse,
+        TextFormat::InteractiveResponse | TextFormat::PageTurn => ContentType::InteractiveResponse,
         TextFormat::Other(other) => ContentType::Unknown(other),
         _ => ContentType::Plain,
     }
@@ -114,6 +115,15 @@ pub(super) fn format(content_type: &str) -> TextFormat {
         ContentType::InteractiveResponse => TextFormat::InteractiveResponse,
         other => TextFormat::Other(other.as_str().into()),
     }
+}
+
+/// A message as the core has it.
+pub(super) fn text(content_type: &str, content: String) -> Text {
+    let format = match format(content_type) {
+        TextFormat::InteractiveResponse => InteractiveResponse::format_of(&content),
+        format => format,
+    };
+    Text { body: content.into(), format }
 }
 
 /// The vendor's own JSON if it is that; else the nearest template.

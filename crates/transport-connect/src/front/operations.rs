@@ -4,7 +4,7 @@ use std::{borrow::Cow, sync::Arc};
 
 use chat_core::{
     Ack, Capability, ClientToken, Command, Content, Delivery, Direction, HistoryFrom, HistoryRequest,
-    Outgoing, OutgoingBody, ReceiptKind, ReceiptSignal, Sent, Text, TypingSignal, Upload, VendorCommand,
+    Outgoing, OutgoingBody, ReceiptKind, ReceiptSignal, Sent, TypingSignal, Upload, VendorCommand,
 };
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -104,7 +104,7 @@ impl Shared {
         let client_token = optional("ClientToken", request.client_token, 500)?;
         self.check_message(&caller.contact, &content_type, &content)?;
         let token = client_token.unwrap_or_else(|| ClientToken::random().as_str().to_owned());
-        let content = Content::Text(Text { body: content.into(), format: convert::format(&content_type) });
+        let content = Content::Text(convert::text(&content_type, content));
         let (id, time) = self.say(caller, &token, content, None).await?;
         Ok(json!({"Id": id, "AbsoluteTime": time}))
     }

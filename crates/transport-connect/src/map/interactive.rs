@@ -99,7 +99,7 @@ fn choice(
             body: InteractiveResponse::page(action, template, paging, message.reference_id.as_deref())
                 .encode()
                 .into(),
-            format: TextFormat::InteractiveResponse,
+            format: TextFormat::PageTurn,
         },
         (_, _, Some(Inside)) => Text::plain(
             json!({
@@ -131,7 +131,7 @@ mod tests {
         assert_eq!(list.choices[0].reply, Text::plain("Delivery"));
         assert_eq!(list.choices[0].subtitle.as_deref(), Some("by post"));
         let more = &list.choices[1].reply;
-        assert_eq!(more.format, TextFormat::InteractiveResponse);
+        assert_eq!(more.format, TextFormat::PageTurn);
         let more: serde_json::Value = serde_json::from_str(&more.body).unwrap();
         assert_eq!(
             more,

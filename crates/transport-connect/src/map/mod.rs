@@ -17,6 +17,7 @@ use crate::{
     config::ParticipantKind,
     wire::{
         ContentType, Item,
+        interactive::InteractiveResponse,
         item::{AuthenticationContent, MessageMetadata, ReceiptContent},
         participant::SendAnswer,
     },
@@ -184,6 +185,7 @@ impl Chat {
                 sighting.aliases.insert(Alias::attachment(&scope, &file.id));
             }
         }
+        sighting.quiet = matches!(&content, Content::Text(text) if text.format == TextFormat::PageTurn);
         (sighting.content, sighting.version) = (Some(content), version);
         if let Some(metadata) = &item.message_metadata {
             sighting.receipts = receipts(metadata);
@@ -339,7 +341,9 @@ fn content(item: &Item<'_>, kind: Option<ContentType<'_>>, raw: &Arc<str>) -> (C
         Some(ContentType::Plain) => text(TextFormat::Plain),
         Some(ContentType::Markdown) => text(TextFormat::Markdown),
         Some(ContentType::Json) => text(TextFormat::Json),
-        Some(ContentType::InteractiveResponse) => text(TextFormat::InteractiveResponse),
+        Some(ContentType::InteractiveResponse) => {
+            text(InteractiveResponse::format_of(item.content.as_deref().unwrap_or_default()))
+        }
         Some(ContentType::Interactive) => item
             .content
             .as_deref()

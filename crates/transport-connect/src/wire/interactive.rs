@@ -2,6 +2,7 @@
 //!
 //! Both are JSON inside the item's `Content`. Reading is lenient; the whole value stays readable beside what is typed.
 
+use chat_core::TextFormat;
 use serde_json::{Map, Value, json};
 
 /// An interactive message.
@@ -295,6 +296,14 @@ impl InteractiveResponse {
     /// Whether this only turns pages: such a response is not shown.
     pub fn is_paging(&self) -> bool {
         self.data.contains_key("actionName")
+    }
+
+    /// The core's name for a response with this `Content`.
+    pub(crate) fn format_of(content: &str) -> TextFormat {
+        match Self::decode(content) {
+            Some(response) if response.is_paging() => TextFormat::PageTurn,
+            _ => TextFormat::InteractiveResponse,
+        }
     }
 
     /// The `Content` to send.
