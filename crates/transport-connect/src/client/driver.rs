@@ -23,7 +23,10 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use super::service::{Credentials, Service};
+use super::{
+    service::{Credentials, Service},
+    tap::{self, Tapped},
+};
 use crate::{
     config::ParticipantKind,
     error::{closed, is_denied_by_service},
@@ -188,6 +191,7 @@ pub(crate) struct Driver {
     /// Something was dropped before the connection stood.
     gap: bool,
     tap: bool,
+    tapped: Option<Tapped>,
     shared: Arc<Shared>,
     service: Arc<Service>,
     credentials: Arc<Credentials>,
@@ -219,7 +223,7 @@ impl Driver {
         machine: SocketMachine,
         chat: Arc<Chat>,
         events: EventSender,
-        tap: bool,
+        tapped: Option<Tapped>,
         shared: Arc<Shared>,
         service: Arc<Service>,
         credentials: Arc<Credentials>,
@@ -232,7 +236,8 @@ impl Driver {
             events,
             queue: VecDeque::new(),
             gap: false,
-            tap,
+            tap: tapped.is_some(),
+            tapped,
             shared,
             service,
             credentials,
@@ -271,6 +276,7 @@ impl Driver {
         let mut renewal: Option<Renewal> = None;
         let mut timer = std::pin::pin!(tokio::time::sleep_until(Instant::now()));
         let (events, shared) = (self.events.clone(), Arc::clone(&self.shared));
+        let mut tapped = self.tapped.take();
         loop {
             self.obey();
             self.pass_on();
@@ -295,6 +301,7 @@ impl Driver {
                     self.io.close().await;
                     return;
                 }
+                Some(answer) = tap::next(&mut tapped), if !full => self.give(raw(answer)),
                 () = shared.ordered() => self.take_orders(),
                 () = timer.as_mut(), if deadline.is_some() => {
                     let now = Instant::now();
@@ -316,6 +323,9 @@ impl Driver {
             }
         }
         drop(events);
+        while let Some(Ok(answer)) = tapped.as_mut().map(Tapped::try_recv) {
+            self.queue.push_back(raw(answer));
+        }
         self.finish().await;
     }
 
@@ -426,7 +436,7 @@ impl Driver {
         };
         if self.tap {
             let kind = topic_of(text);
-            self.give(TransportEvent::Raw(Box::new(RawEvent::new(kind, text.as_str()))));
+            self.give(raw(RawEvent::new(kind, text.as_str())));
         }
         match self.machine.received(now, decode_frame(text)) {
             Received::Item(item) => {
@@ -469,6 +479,11 @@ pub(crate) fn ends(consequence: Consequence, chat: &Chat, ending: bool) -> Optio
         (Consequence::Transferred, ParticipantKind::Agent) => Some(EndReason::Transferred),
         _ => None,
     }
+}
+
+/// For the tap.
+pub(crate) fn raw(shown: RawEvent) -> TransportEvent {
+    TransportEvent::Raw(Box::new(shown))
 }
 
 /// The topic of a frame, for the tap.

@@ -151,7 +151,7 @@ impl Handle {
     ) -> Result<Reply> {
         let call = |token: chat_core::Secret| {
             let (method, body) = (method.clone(), Body::from(body.clone()));
-            async move { self.service.call(operation, method, path, &token, body).await }
+            async move { self.service.call(operation, method, path, &token, body, &self.credentials.tap).await }
         };
         let token = self.credentials.current();
         let denied = match call(token.value).await {

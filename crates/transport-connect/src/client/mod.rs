@@ -7,6 +7,7 @@ mod files;
 mod handle;
 mod service;
 mod start;
+mod tap;
 mod transport;
 mod vendor;
 

@@ -15,6 +15,7 @@ use http::{HeaderValue, Method, Request, header};
 use serde::Serialize;
 use tokio::time::Instant;
 
+use super::tap::Tap;
 use crate::{
     config::{ConnectConfig, Timings},
     error::{Failure, is_denied_by_service, unexpected},
@@ -113,10 +114,11 @@ impl Service {
         path: &str,
         bearer: &Secret,
         body: &(impl Serialize + Sync),
+        tap: &Tap,
     ) -> Result<Reply> {
         let body = serde_json::to_vec(body)
             .map_err(|_| Error::new(ErrorKind::Internal, "a request that cannot be written"))?;
-        self.call(operation, Method::POST, path, bearer, body.into()).await
+        self.call(operation, Method::POST, path, bearer, body.into(), tap).await
     }
 
     /// One operation. Answers with a success in JSON, or an error.
@@ -127,15 +129,16 @@ impl Service {
         path: &str,
         bearer: &Secret,
         body: Body,
+        tap: &Tap,
     ) -> Result<Reply> {
         self.turn(operation).await?;
-        let mut bearer = HeaderValue::try_from(bearer.expose())
+        let mut header_value = HeaderValue::try_from(bearer.expose())
             .map_err(|_| Error::invalid_input("a token that is no header value"))?;
-        bearer.set_sensitive(true);
+        header_value.set_sensitive(true);
         let mut request = Request::builder()
             .method(method)
             .uri(format!("{}{path}", self.base))
-            .header(BEARER_HEADER, bearer)
+            .header(BEARER_HEADER, header_value)
             .header(header::CONTENT_TYPE, "application/json")
             .header(header::ACCEPT, "application/json")
             .extension(Operation(operation))
@@ -146,6 +149,7 @@ impl Service {
             request.headers_mut().insert(header::USER_AGENT, agent.clone());
         }
         let reply = self.net.http().send(request).await?;
+        tap.show(operation, &reply.body, bearer);
         if reply.status.is_success() {
             reply.json(operation)?;
             return Ok(reply);
@@ -159,13 +163,14 @@ impl Service {
         participant_token: &Secret,
         types: &[ConnectionType],
         connect_participant: bool,
+        tap: &Tap,
     ) -> Result<(CreateParticipantConnectionAnswer, Option<Timestamp>)> {
         const OPERATION: &str = "CreateParticipantConnection";
         let request = CreateParticipantConnectionRequest {
             r#type: (!types.is_empty()).then(|| types.to_vec()),
             connect_participant: connect_participant.then_some(true),
         };
-        let reply = self.post(OPERATION, CONNECTION_PATH, participant_token, &request).await?;
+        let reply = self.post(OPERATION, CONNECTION_PATH, participant_token, &request, tap).await?;
         let answer =
             CreateParticipantConnectionAnswer::decode(text(&reply)?).ok_or_else(|| unexpected(OPERATION))?;
         Ok((answer, reply.server_date()))
@@ -205,6 +210,7 @@ pub(crate) fn life(expiry: Option<&str>, server_now: Option<Timestamp>) -> Optio
 pub(crate) struct Credentials {
     participant_token: Secret,
     token: Mutex<Token>,
+    pub(crate) tap: Tap,
     /// Held while a renewal is under way: single flight.
     renewing: tokio::sync::Mutex<()>,
 }
@@ -222,12 +228,14 @@ impl Credentials {
         token: Secret,
         life: Option<Duration>,
         timings: &Timings,
+        tap: Tap,
     ) -> Self {
         let mut clock = TokenClock::new(timings.token_ahead, timings.token_retry);
         clock.issued(Instant::now(), life);
         Self {
             participant_token,
             token: Mutex::new(Token { value: token, generation: 0, clock }),
+            tap,
             renewing: tokio::sync::Mutex::default(),
         }
     }
@@ -256,7 +264,7 @@ impl Credentials {
             return Ok(());
         }
         let types = [ConnectionType::ConnectionCredentials];
-        let answer = service.create_connection(&self.participant_token, &types, false).await;
+        let answer = service.create_connection(&self.participant_token, &types, false, &self.tap).await;
         let mut token = self.lock();
         let renewed = answer.and_then(|(answer, server_now)| {
             let issued = answer.connection_credentials.unwrap_or_default();
@@ -282,6 +290,6 @@ impl Credentials {
 
     /// Marks the participant as connected without a socket (agents; message streaming).
     pub(crate) async fn acknowledge(&self, service: &Service) -> Result<()> {
-        service.create_connection(&self.participant_token, &[], true).await.map(drop)
+        service.create_connection(&self.participant_token, &[], true, &self.tap).await.map(drop)
     }
 }

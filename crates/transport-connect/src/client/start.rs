@@ -13,6 +13,7 @@ use serde_json::Value;
 use super::{
     details::Details,
     service::{failure, text},
+    tap::Tap,
 };
 use crate::{
     config::{ResponseMode, StartChat, check_attributes},
@@ -190,6 +191,7 @@ pub(crate) async fn start(
     config: &StartChat,
     map: Option<&MapAnswer>,
     start: &StartRequest,
+    tap: &Tap,
 ) -> Result<Details> {
     const OPERATION: &str = "start chat";
     let (body, display_name, content_types) = request(config, start)?;
@@ -221,6 +223,7 @@ pub(crate) async fn start(
             None => unexpected("start chat: the answer holds no contact"),
         }
     })?;
+    tap.show(OPERATION, &reply.body, &answer.participant_token);
     let mut details = Details::started(answer);
     details.display_name = Some(display_name);
     details.content_types = Some(content_types);

@@ -25,6 +25,7 @@ use super::{
     handle::Handle,
     service::{Credentials, Service, life, text},
     start::{self, MapAnswer},
+    tap::{Tap, Tapped},
 };
 use crate::{
     config::{ConnectConfig, ParticipantKind, StartChat, Timings},
@@ -200,9 +201,10 @@ impl Transport for ConnectTransport {
 
     async fn connect(&self, request: ConnectRequest) -> Result<Connection, ConnectError> {
         let ConnectRequest { intent, tap, .. } = request;
+        let tap = Tap::new(tap);
         match intent {
             Intent::Start(request) => {
-                let details = self.0.start(&request).await?;
+                let details = self.0.start(&request, &tap.0).await?;
                 self.0.open(details.clone(), Stage::First, tap).await.map_err(|error| {
                     if is_denied_by_service(&error) {
                         // Dead: nothing to come back to.
@@ -222,7 +224,12 @@ impl Transport for ConnectTransport {
     async fn verify(&self, saved: &SavedSession) -> Result<bool> {
         let details = Details::from_saved(saved)?;
         let types = [ConnectionType::ConnectionCredentials];
-        match self.0.service.create_connection(&details.participant_token, &types, false).await {
+        match self
+            .0
+            .service
+            .create_connection(&details.participant_token, &types, false, &Tap::default())
+            .await
+        {
             Ok(_) => Ok(true),
             Err(error) if is_denied_by_service(&error) => Ok(false),
             Err(error) => Err(error),
@@ -231,7 +238,7 @@ impl Transport for ConnectTransport {
 }
 
 impl Inner {
-    async fn start(&self, request: &StartRequest) -> Result<Details> {
+    async fn start(&self, request: &StartRequest, tap: &Tap) -> Result<Details> {
         let Some(config) = &self.config.start_chat else {
             return Err(Error::unsupported(Capability::Start, TRANSPORT_ID));
         };
@@ -240,7 +247,7 @@ impl Inner {
         {
             return Ok(details);
         }
-        let details = start::start(&self.service.net, config, self.map.as_ref(), request).await?;
+        let details = start::start(&self.service.net, config, self.map.as_ref(), request, tap).await?;
         if let Some(key) = &request.key {
             let mut started = self.started.lock().unwrap_or_else(PoisonError::into_inner);
             if started.len() == REMEMBERED {
@@ -262,14 +269,19 @@ impl Inner {
     }
 
     /// Credentials and URL, socket, subscription.
-    async fn open(&self, mut details: Details, stage: Stage, tap: bool) -> Result<Connection> {
+    async fn open(
+        &self,
+        mut details: Details,
+        stage: Stage,
+        (tap, tapped): (Tap, Option<Tapped>),
+    ) -> Result<Connection> {
         let service = &self.service;
         let timings = &service.timings;
         let kind = self.config.participant;
         let types = [ConnectionType::Websocket, ConnectionType::ConnectionCredentials];
         let agent = kind == ParticipantKind::Agent;
         let (answer, server_now) = service
-            .create_connection(&details.participant_token, &types, agent)
+            .create_connection(&details.participant_token, &types, agent, &tap)
             .await
             .map_err(|error| match stage {
                 Stage::Again if is_denied_by_service(&error) => ended(&error),
@@ -283,7 +295,7 @@ impl Inner {
             return Err(unexpected("CreateParticipantConnection: a part is missing"));
         };
         if details.initial_contact_id.is_none() {
-            details.initial_contact_id = initial_contact(service, &token_value).await;
+            details.initial_contact_id = initial_contact(service, &token_value, &tap).await;
         }
         let stream = dial(service, url).await?;
         let url_life = life(socket.connection_expiry.as_deref(), server_now)
@@ -298,6 +310,7 @@ impl Inner {
             token_value,
             life(token.expiry.as_deref(), server_now),
             timings,
+            tap,
         ));
         let (sender, events) = event_channel(self.config.event_buffer.0);
         let mut driver = Box::new(Driver::new(
@@ -305,7 +318,7 @@ impl Inner {
             machine,
             Arc::clone(&chat),
             sender,
-            tap,
+            tapped,
             Arc::clone(&shared),
             Arc::clone(service),
             Arc::clone(&credentials),
@@ -340,9 +353,9 @@ pub(super) async fn dial(service: &Service, url: Secret) -> Result<WsStream> {
 }
 
 /// Which chain a joined chat belongs to; only the transcript tells. Best effort: without it the contact's own id serves.
-async fn initial_contact(service: &Service, token: &Secret) -> Option<String> {
+async fn initial_contact(service: &Service, token: &Secret, tap: &Tap) -> Option<String> {
     let request = GetTranscriptRequest { max_results: Some(1), ..GetTranscriptRequest::default() };
-    let reply = service.post("GetTranscript", TRANSCRIPT_PATH, token, &request).await.ok()?;
+    let reply = service.post("GetTranscript", TRANSCRIPT_PATH, token, &request, tap).await.ok()?;
     GetTranscriptAnswer::decode(text(&reply).ok()?)?.initial_contact_id.filter(|id| !id.is_empty())
 }
 

@@ -12,9 +12,10 @@ use super::hub::{Feed, Hub, Seat};
 use crate::{
     client::{
         details::Details,
-        driver::{Orders, Renewal, Shared, ends, poll_option, renew, renewed},
+        driver::{Orders, Renewal, Shared, ends, poll_option, raw, renew, renewed},
         handle::Handle,
         service::{Credentials, Service, life},
+        tap::{self, Tap, Tapped},
         transport::ConnectTransport,
     },
     config::ParticipantKind,
@@ -31,13 +32,14 @@ pub(super) async fn connect(
     first: bool,
     tap: bool,
 ) -> Result<Connection> {
+    let (tap, tapped) = Tap::new(tap);
     let service = &transport.0.service;
     // First the seat: what comes while the contact is acknowledged waits in the feed.
     let seat = hub.seat(details.chain(), &details.contact_id)?;
     drop(hub);
     let types = [ConnectionType::ConnectionCredentials];
     let (answer, server_now) = service
-        .create_connection(&details.participant_token, &types, true)
+        .create_connection(&details.participant_token, &types, true, &tap)
         .await
         .map_err(|error| if !first && is_denied_by_service(&error) { ended(&error) } else { error })?;
     let token = answer.connection_credentials.unwrap_or_default();
@@ -45,7 +47,7 @@ pub(super) async fn connect(
         token.connection_token.ok_or_else(|| unexpected("CreateParticipantConnection: a part is missing"))?;
     let life = life(token.expiry.as_deref(), server_now);
     let credentials =
-        Arc::new(Credentials::new(details.participant_token.clone(), value, life, &service.timings));
+        Arc::new(Credentials::new(details.participant_token.clone(), value, life, &service.timings, tap));
     let chat = Arc::new(details.chat(ParticipantKind::Agent));
     let shared = Arc::new(Shared::default());
     let (events, stream) = event_channel(transport.0.config.event_buffer.0);
@@ -54,7 +56,7 @@ pub(super) async fn connect(
         chat: Arc::clone(&chat),
         people: People::default(),
         events,
-        tap,
+        tapped,
         shared: Arc::clone(&shared),
         service: Arc::clone(service),
         credentials: Arc::clone(&credentials),
@@ -80,7 +82,7 @@ struct ContactDriver {
     chat: Arc<Chat>,
     people: People,
     events: EventSender,
-    tap: bool,
+    tapped: Option<Tapped>,
     shared: Arc<Shared>,
     service: Arc<Service>,
     credentials: Arc<Credentials>,
@@ -121,6 +123,7 @@ impl ContactDriver {
                         permit.send(waiting.remove(0));
                     }
                 }
+                Some(answer) = tap::next(&mut self.tapped), if waiting.is_empty() => waiting.push(raw(answer)),
                 feed = self.seat.feed.recv(), if waiting.is_empty() => match feed {
                     Some(feed) => end = self.take_in(feed, &mut waiting),
                     None => break Terminal::Lost(Lost { error: self.seat.lost(), resumable: true }),
@@ -134,6 +137,9 @@ impl ContactDriver {
             }
         };
         self.shared.set_over();
+        while let Some(Ok(answer)) = self.tapped.as_mut().map(Tapped::try_recv) {
+            waiting.push(raw(answer));
+        }
         for event in waiting {
             if self.events.send(event).await.is_err() {
                 return;
@@ -145,8 +151,8 @@ impl ContactDriver {
     fn take_in(&mut self, feed: Feed, out: &mut Vec<TransportEvent>) -> Option<EndReason> {
         match feed {
             Feed::Item(text) => {
-                if self.tap {
-                    out.push(TransportEvent::Raw(Box::new(RawEvent::new(TOPIC_CHAT, Arc::clone(&text)))));
+                if self.tapped.is_some() {
+                    out.push(raw(RawEvent::new(TOPIC_CHAT, Arc::clone(&text))));
                 }
                 let (event, consequence) = self.chat.socket_item(&mut self.people, &text);
                 out.push(event);
