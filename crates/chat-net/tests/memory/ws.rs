@@ -327,6 +327,7 @@ async fn dropping_the_connection_closes_it() {
 }
 
 #[tokio::test(start_paused = true)]
+#[expect(clippy::result_large_err, reason = "the type is of the WebSocket library")]
 async fn an_upgrade_takes_and_brings_the_cookies_of_a_jar() {
     use tokio_tungstenite::{
         accept_hdr_async,

@@ -5,3 +5,5 @@ pub mod message;
 
 #[cfg(feature = "client")]
 pub mod client;
+#[cfg(feature = "front")]
+pub mod server;

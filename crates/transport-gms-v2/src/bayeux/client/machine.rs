@@ -449,3 +449,6 @@ impl Machine {
 fn is_unknown(reply: &Message) -> bool {
     reply.error.as_ref().and_then(message::BayeuxError::code) == Some(UNKNOWN_SESSION)
 }
+
+#[cfg(test)]
+mod tests;
