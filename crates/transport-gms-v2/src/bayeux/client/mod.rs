@@ -191,24 +191,23 @@ struct Cookies {
 
 impl Cookies {
     fn header_for(&self, uri: &Uri) -> Option<HeaderValue> {
-        let mut value = self.jar.header_for(uri);
-        if same_origin(&self.home, uri) {
-            let own = self.jar.header_for(&self.home);
-            let is_browser =
-                |cookie: &&str| cookie.strip_prefix(BROWSER_COOKIE).is_some_and(|rest| rest.starts_with('='));
-            let browser = own.as_ref().and_then(|own| own.to_str().ok()?.split("; ").find(is_browser));
-            let others = value.as_ref().and_then(|value| value.to_str().ok()).unwrap_or_default();
-            if let Some(browser) = browser
-                && !others.split("; ").any(|cookie| is_browser(&cookie))
-            {
-                let all = if others.is_empty() { browser.to_owned() } else { format!("{others}; {browser}") };
-                value = HeaderValue::try_from(all).ok();
-            }
+        if !same_origin(&self.home, uri) {
+            return None;
         }
-        if let Some(value) = &mut value {
-            value.set_sensitive(true);
+        let is_browser =
+            |cookie: &String| cookie.strip_prefix(BROWSER_COOKIE).is_some_and(|rest| rest.starts_with('='));
+        let (there, at_home) = (self.jar.header_for(uri), self.jar.header_for(&self.home));
+        let list = |header: &Option<HeaderValue>| -> Vec<String> {
+            let text = header.as_ref().and_then(|header| header.to_str().ok()).unwrap_or_default();
+            text.split("; ").filter(|cookie| !cookie.is_empty()).map(str::to_owned).collect()
+        };
+        let mut cookies = list(&there);
+        if !cookies.iter().any(is_browser) {
+            cookies.extend(list(&at_home).into_iter().filter(is_browser));
         }
-        value
+        let mut value = HeaderValue::try_from(cookies.join("; ")).ok().filter(|value| !value.is_empty())?;
+        value.set_sensitive(true);
+        Some(value)
     }
 }
 
