@@ -1,1 +1,17 @@
-//! Owns what the client decides without I/O: the cursor, the identity, what a reply means.
+//! Owns what the client decides without I/O: who it is, where it stands in the transcript, which numbering an index belongs to, and
+//! which CometD message answers what.
+
+#![allow(dead_code, reason = "what the client is being built on")]
+
+mod cursor;
+mod epochs;
+mod expect;
+mod identity;
+mod own;
+mod tag;
+
+pub(crate) use cursor::{Cursor, Step};
+pub(crate) use epochs::{Epochs, Found};
+pub(crate) use expect::Expect;
+pub(crate) use own::Own;
+pub(crate) use tag::{read_tag, tag};
