@@ -71,13 +71,16 @@ fn interactive(reference: Option<&'static str>, raw: &'static str) -> Content {
 
 fn files() -> impl Strategy<Value = Content> {
     let status = select(vec![AttachmentStatus::InProgress, AttachmentStatus::Approved]);
+    let name = select(vec!["", "n", "m"]);
     let file =
-        (select(vec!["f", "g"]), status, option::of(1..3_u64)).prop_map(|(id, status, size)| Attachment {
-            id: AttachmentId::new(id),
-            name: id.into(),
-            content_type: "image/png".into(),
-            size,
-            status,
+        (select(vec!["f", "g"]), name, status, option::of(1..3_u64)).prop_map(|(id, name, status, size)| {
+            Attachment {
+                id: AttachmentId::new(id),
+                name: name.into(),
+                content_type: "image/png".into(),
+                size,
+                status,
+            }
         });
     vec(file, 1..3).prop_map(|mut files| {
         files.dedup_by(|a, b| a.id == b.id);

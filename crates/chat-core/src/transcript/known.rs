@@ -398,6 +398,10 @@ impl Known {
             if let Some(own) = files.iter_mut().find(|own| own.id == file.id) {
                 own.status = own.status.max(file.status);
                 own.size = own.size.max(file.size);
+                // Who says that a file is deleted need not say its name again.
+                if own.name.is_empty() {
+                    own.name = Arc::clone(&file.name);
+                }
             } else {
                 let entry = more.entry(file.id.as_str()).or_insert(file);
                 if (file.status, file) > (entry.status, *entry) {

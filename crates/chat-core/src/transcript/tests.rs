@@ -475,6 +475,11 @@ fn files_join_by_id_with_their_furthest_progress() {
     let mut states: Vec<_> = row.attachments().iter().map(|f| (f.id.as_str(), f.status)).collect();
     states.sort();
     assert_eq!(states, [("f", AttachmentStatus::InProgress), ("g", AttachmentStatus::Approved)]);
+    let nameless = Attachment { name: "".into(), ..file("g", AttachmentStatus::Deleted) };
+    transcript.sight(message("m", 1).with_content(Content::Files(vec![nameless])));
+    let row = transcript.get(&id("m")).unwrap();
+    let gone = row.attachments().iter().find(|file| file.id.as_str() == "g").unwrap();
+    assert_eq!((&*gone.name, gone.status), ("g", AttachmentStatus::Deleted), "the name stays");
 }
 
 #[test]

@@ -530,6 +530,9 @@ fn shown(versions: &BTreeMap<Content, (u32, Option<Arc<str>>)>) -> Option<Conten
         for other in others.iter().filter(|other| other.id == file.id) {
             file.status = file.status.max(other.status);
             file.size = file.size.max(other.size);
+            if file.name.is_empty() {
+                file.name = other.name.clone();
+            }
         }
     }
     let ids: BTreeSet<_> = others.iter().map(|file| file.id.clone()).collect();
