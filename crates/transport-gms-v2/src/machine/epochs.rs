@@ -28,6 +28,13 @@ struct Face {
 }
 
 impl Face {
+    /// `None` for typing: it uses up indexes, and is the first thing that a restored chat lacks, so that its index may stand for
+    /// anything later.
+    fn of(event: &TranscriptEvent) -> Option<Self> {
+        let is_typing = matches!(event.kind, Some(EventType::TypingStarted | EventType::TypingStopped));
+        (!is_typing).then(|| Self { kind: event.kind.clone(), time: event.utc_time })
+    }
+
     fn contradicts(&self, other: &Self) -> bool {
         let kinds = self.kind.is_some() && other.kind.is_some() && self.kind != other.kind;
         let times = match (self.time, other.time) {
@@ -73,13 +80,17 @@ impl Epochs {
         Self { starts: saved.starts, newest: saved.newest, seen: BTreeMap::new() }
     }
 
+    /// Whether an index stands for another event than it did.
+    pub(crate) fn doubts(&self, events: &[TranscriptEvent]) -> bool {
+        events.iter().any(|event| {
+            let known = event.index.and_then(|index| self.seen.get(&index));
+            known.is_some_and(|known| Face::of(event).is_some_and(|face| known.contradicts(&face)))
+        })
+    }
+
     /// Takes in an event of the transcript.
     pub(crate) fn take(&mut self, index: u64, event: &TranscriptEvent) -> Found {
-        // Typing uses up indexes, and is the first thing that a restored chat lacks: such an index may stand for anything later.
-        if matches!(event.kind, Some(EventType::TypingStarted | EventType::TypingStopped)) {
-            return Found { epoch: self.of(index), begins: false };
-        }
-        let face = Face { kind: event.kind.clone(), time: event.utc_time };
+        let Some(face) = Face::of(event) else { return Found { epoch: self.of(index), begins: false } };
         let begins = match self.seen.get(&index) {
             Some(known) if known.contradicts(&face) => {
                 self.begin(index);
@@ -104,7 +115,7 @@ impl Epochs {
     }
 
     /// Which numbering an index belongs to now.
-    fn of(&self, index: u64) -> u64 {
+    pub(crate) fn of(&self, index: u64) -> u64 {
         self.starts.iter().rev().find(|(start, _)| *start <= index).map_or(0, |(_, epoch)| *epoch)
     }
 

@@ -1,8 +1,9 @@
 //! Owns what the client decides without I/O: who it is, where it stands in the transcript, which numbering an index belongs to, and
 //! which CometD message answers what.
 
-#![allow(dead_code, reason = "what the client is being built on")]
+#![allow(dead_code, unused_imports, reason = "what the client is being built on")]
 
+mod chat;
 mod cursor;
 mod epochs;
 mod expect;
@@ -10,8 +11,8 @@ mod identity;
 mod own;
 mod tag;
 
-pub(crate) use cursor::{Cursor, Step};
-pub(crate) use epochs::{Epochs, Found};
+pub(crate) use chat::{Chat, Page, Taken};
+pub(crate) use epochs::Epochs;
 pub(crate) use expect::Expect;
 pub(crate) use own::Own;
 pub(crate) use tag::{read_tag, tag};

@@ -245,19 +245,20 @@ impl Parameters {
         Ok((operation, parameters))
     }
 
-    /// Reads the data of a CometD message.
+    /// Reads the data of a CometD message, as JSON text.
     ///
     /// # Errors
-    /// The operation is missing or unknown; a parameter has the wrong type.
-    pub fn from_data(data: &Value) -> Result<(Operation, Self), Malformed> {
-        let data = data.as_object().ok_or(malformed("", "an object"))?;
+    /// It is no JSON object; the operation is missing or unknown; a parameter has the wrong type.
+    pub fn from_data(data: &str) -> Result<(Operation, Self), Malformed> {
+        let data: Map<String, Value> =
+            serde_json::from_str(data).map_err(|_| malformed("", "a JSON object"))?;
         let operation = match data.get(OPERATION) {
             Some(Value::String(name)) => Operation::from_channel(name),
             _ => None,
         };
         let operation = operation.ok_or(malformed(OPERATION, "a known operation"))?;
         let mut parameters = Self::default();
-        for (key, value) in data {
+        for (key, value) in &data {
             match (key.as_str(), value) {
                 (OPERATION, _) | (_, Value::Null) => {}
                 (POSITION, Value::String(number)) => parameters.set_position(operation, number)?,
@@ -274,10 +275,7 @@ impl Parameters {
                     parameters.identity.chat_id = (!id.is_empty()).then(|| id.clone());
                 }
                 (key, Value::String(text)) => parameters.set_text(key, text),
-                (key, value) if is_known(key) => {
-                    let _ = value;
-                    return Err(malformed(key.to_owned(), "a text"));
-                }
+                (key, _) if is_text(key) => return Err(malformed(key.to_owned(), "a text")),
                 (key, value) => {
                     parameters.other.insert(key.to_owned(), value.to_string());
                 }
@@ -339,7 +337,7 @@ impl Parameters {
 }
 
 /// Whether a parameter of this name is a text.
-fn is_known(key: &str) -> bool {
+fn is_text(key: &str) -> bool {
     macro_rules! is {
         ($key:ident, $name:literal, $field:ident, $empty:literal) => {
             if $key == $name {
