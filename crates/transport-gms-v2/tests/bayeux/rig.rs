@@ -61,6 +61,9 @@ impl Application for Echo {
     }
 }
 
+/// Path and cookies of a request.
+type Seen = (String, Option<String>);
+
 /// Server, network and client.
 pub(crate) struct Rig {
     pub(crate) network: MemoryNetwork,
@@ -68,7 +71,7 @@ pub(crate) struct Rig {
     pub(crate) server: BayeuxServer,
     pub(crate) echo: Arc<Echo>,
     /// Paths and cookies of the requests.
-    pub(crate) requests: Arc<Mutex<Vec<(String, Option<String>)>>>,
+    pub(crate) requests: Arc<Mutex<Vec<Seen>>>,
 }
 
 impl Rig {
