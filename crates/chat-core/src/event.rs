@@ -10,6 +10,7 @@ use crate::{
     error::Error,
     ids::{ParticipantId, SegmentId},
     message::{Participant, RawEvent, Sighting, SystemEvent},
+    poll::PollClass,
     time::Timestamp,
     transport::SavedSession,
 };
@@ -87,7 +88,10 @@ pub enum SessionUpdate {
     OwnId(ParticipantId),
     /// A deep heartbeat, end to end through the vendor, succeeded or failed.
     DeepHeartbeat(Result<(), Error>),
-    /// The vendor answers again, or no longer does (polling transports).
+    /// How the chat server answers, as a push connection sees it. Counted as polls are, with the same events: an exception is
+    /// "the front of the vendor answers, its chat server does not".
+    ChatServer(PollClass),
+    /// The place in the queue.
     Queue {
         /// Position in the queue, from 1, if told.
         position: Option<u32>,

@@ -39,7 +39,7 @@ pub use message::{
     Sighting, SystemEvent, Text, TextFormat, ViewReference,
 };
 pub use outbox::{Outbox, OutboxAction, OutboxInput, OutboxPolicy, StoredBody, StoredSend, StoredStage};
-pub use poll::{Poll, PollAction, PollClass, PollEvent, PollInput, PollPolicy};
+pub use poll::{Poll, PollAction, PollClass, PollEvent, PollInput, PollPolicy, ServerHealth};
 pub use receipts::{ReceiptPolicy, Receipts};
 pub use roster::{Member, Presence, Roster, RosterEvent, RosterFact, Stats};
 pub use secret::Secret;

@@ -1,85 +1,44 @@
-//! Owns the poll loop of polled transports: one poll at a time, failures counted, each event once. No I/O.
-//! Source: protocol notes of GMS v2, section 10.3, "Ours, settled".
+//! Owns the poll loop of polled transports: one poll at a time, and when the next is due. No I/O.
+//! Source: protocol notes of GMS v2, sections 6, 10.3 ("Ours, settled") and 12.1, rule 4.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
+pub use self::{
+    health::{PollClass, ServerHealth},
+    policy::PollPolicy,
+};
 use crate::error::{Error, ErrorKind, Result};
 
-/// How a [`Poll`] behaves.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct PollPolicy {
-    /// From the start of one poll to the start of the next.
-    pub interval: Duration,
-    /// How many exceptions in a row are borne; the next one means that the chat server is offline.
-    pub exception_limit: u32,
-    /// The interval while the chat server is offline.
-    pub offline_interval: Duration,
-    /// A server's `Retry-After` is obeyed up to this.
-    pub retry_after_cap: Duration,
-}
-
-impl PollPolicy {
-    /// Sets the interval; while offline, three times as long, at most 15 s.
-    #[must_use]
-    pub fn with_interval(mut self, interval: Duration) -> Self {
-        self.interval = interval;
-        self.offline_interval = (interval * 3).min(Duration::from_secs(15)).max(interval);
-        self
-    }
-
-    /// Sets how many exceptions in a row are borne.
-    #[must_use]
-    pub const fn with_exception_limit(mut self, exception_limit: u32) -> Self {
-        self.exception_limit = exception_limit;
-        self
-    }
-}
-
-impl Default for PollPolicy {
-    /// Every 3 s, 5 exceptions, every 10 s while offline, `Retry-After` up to 2 minutes.
-    fn default() -> Self {
-        Self {
-            interval: Duration::from_secs(3),
-            exception_limit: 5,
-            offline_interval: Duration::from_secs(10),
-            retry_after_cap: Duration::from_secs(120),
-        }
-    }
-}
-
-/// How a poll went.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum PollClass {
-    /// A well-formed good reply.
-    Good,
-    /// Something answered, but not the chat server.
-    Exception,
-    /// No HTTP answer: network failure or time-out.
-    NoAnswer,
-    /// An error of its own, reported elsewhere (authentication, rate limit, 4xx): neither counts nor resets.
-    Other {
-        /// The server's `Retry-After`.
-        retry_after: Option<Duration>,
-    },
-}
+mod health;
+mod policy;
 
 /// What the poll machine is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum PollInput {
     /// Poll from now on.
-    Start {
-        /// The chat is being restored: until the first good poll, failure means "restored offline".
-        restoring: bool,
-    },
+    Start,
     /// Poll no more. A poll that is under way still counts.
     Stop,
+    /// A new connection stands. A poll that an earlier one was asked for is no longer waited for.
+    Released,
+    /// No connection stands: nothing is asked and nothing counted. The machine begins like this.
+    Held,
     /// The poll that was asked for is answered.
-    Answered(PollClass),
+    Answered {
+        /// How it went.
+        class: PollClass,
+        /// The server's `Retry-After`.
+        retry_after: Option<Duration>,
+    },
+    /// A push connection reports how the chat server answers: counted like a poll, and the loop goes on as it was.
+    Heard(PollClass),
+    /// Another request than a poll was answered well: the server knows that the chat goes on.
+    Served,
+    /// A message came or was sent: more may follow soon.
+    Activity,
     /// Count exceptions from 0 again.
     ResetExceptions,
     /// [`Poll::deadline`] has come.
@@ -118,102 +77,140 @@ pub enum PollEvent {
     ServerBackOnline,
     /// Good again, after `ConnectionPending`.
     ConnectionRestored,
+    /// No request has been answered well for so long that the server may soon give the chat up
+    /// ([`PollPolicy::budget`]). Once, until the next good answer.
+    BudgetAtRisk,
 }
 
 /// The poll machine.
 #[derive(Debug)]
 pub struct Poll {
     policy: PollPolicy,
+    health: ServerHealth,
     rng: fastrand::Rng,
     running: bool,
+    held: bool,
     in_flight: bool,
+    /// When the next poll is due, while the loop runs and none is under way.
     next: Option<Instant>,
     /// When the newest poll began.
     begun: Option<Instant>,
-    /// No good poll since a restore.
-    restoring: bool,
-    exceptions: u32,
-    pending: bool,
-    disconnected: bool,
-    /// Told that the chat server is offline, in either way.
-    offline: bool,
+    /// Polls in a row that did not go well.
+    failures: u32,
+    /// When a request was last answered well, on a connection that stands.
+    answered: Option<Instant>,
+    /// Told that the budget is at risk.
+    warned: bool,
+    /// When a message last came or was sent; at first, when the loop started.
+    active: Option<Instant>,
 }
 
 impl Poll {
-    /// Stopped. `seed` makes the jitter reproducible.
+    /// Stopped and held. `seed` makes the jitter reproducible.
     pub fn new(policy: PollPolicy, seed: u64) -> Self {
         Self {
+            health: ServerHealth::new(policy.exception_limit),
             policy,
             rng: fastrand::Rng::with_seed(seed),
             running: false,
+            held: true,
             in_flight: false,
             next: None,
             begun: None,
-            restoring: false,
-            exceptions: 0,
-            pending: false,
-            disconnected: false,
-            offline: false,
+            failures: 0,
+            answered: None,
+            warned: false,
+            active: None,
         }
     }
 
-    /// Whether the loop runs.
+    /// Sets whether the chat is being restored: until the first good answer, a failure means "restored offline" then.
+    #[must_use]
+    pub const fn restoring(mut self, restoring: bool) -> Self {
+        self.health = self.health.restoring(restoring);
+        self
+    }
+
+    /// Whether the loop runs. It may run while it is held.
     pub const fn is_running(&self) -> bool {
         self.running
     }
 
     /// How many exceptions in a row there were.
     pub const fn exceptions(&self) -> u32 {
-        self.exceptions
+        self.health.exceptions()
+    }
+
+    /// Sets what the connection's capabilities say. Counts and deadlines stay.
+    pub fn set_policy(&mut self, policy: PollPolicy) {
+        self.health.set_exception_limit(policy.exception_limit);
+        self.policy = policy;
     }
 
     /// Polls by hand, whether the loop runs or not.
     ///
     /// # Errors
-    /// `PollRunning` while a poll is under way.
+    /// `PollRunning` while a poll is under way, `Network` while no connection stands.
     pub fn manual(&mut self, now: Instant) -> Result<Vec<PollAction>> {
+        if self.held {
+            return Err(Error::new(ErrorKind::Network, "not connected at the moment"));
+        }
         if self.in_flight {
             return Err(Error::new(ErrorKind::PollRunning, ""));
         }
-        let mut out = Vec::new();
-        self.poll(now, &mut out);
-        Ok(out)
+        Ok(vec![self.poll(now)])
     }
 
     /// Takes in what happened and says what to do.
     pub fn handle(&mut self, now: Instant, input: PollInput) -> Vec<PollAction> {
         let mut out = Vec::new();
         match input {
-            PollInput::Start { restoring } => {
-                if !self.running {
-                    self.running = true;
-                    self.restoring |= restoring;
+            PollInput::Start => {
+                if !std::mem::replace(&mut self.running, true) {
+                    self.active = Some(now);
                     out.push(PollAction::Publish(PollEvent::PollingStarted));
-                    if !self.in_flight {
-                        self.poll(now, &mut out);
-                    }
+                    self.go_on(now, &mut out);
                 }
             }
             PollInput::Stop => {
-                if self.running {
-                    self.running = false;
+                if std::mem::take(&mut self.running) {
                     self.next = None;
                     out.push(PollAction::Publish(PollEvent::PollingStopped));
                 }
             }
-            PollInput::Answered(class) => {
-                if self.in_flight {
-                    self.in_flight = false;
-                    self.answered(class, &mut out);
+            PollInput::Released => {
+                self.held = false;
+                self.in_flight = false;
+                self.failures = 0;
+                self.served(now);
+                self.go_on(now, &mut out);
+            }
+            PollInput::Held => {
+                self.held = true;
+                self.in_flight = false;
+                self.next = None;
+                self.answered = None;
+            }
+            PollInput::Answered { class, retry_after } => {
+                if std::mem::take(&mut self.in_flight) {
+                    self.answered(now, class, &mut out);
                     if self.running {
-                        self.next = Some(self.next_after(now, class));
+                        self.next = Some(self.next_after(now, class, retry_after));
                     }
                 }
             }
-            PollInput::ResetExceptions => self.exceptions = 0,
+            PollInput::Heard(class) => self.tell(class, &mut out),
+            PollInput::Served if !self.held => self.served(now),
+            PollInput::Activity => self.activity(now),
+            PollInput::Served => {}
+            PollInput::ResetExceptions => self.health.reset_exceptions(),
             PollInput::Tick => {
-                if self.next.is_some_and(|at| at <= now) && !self.in_flight {
-                    self.poll(now, &mut out);
+                if self.warning_at().is_some_and(|at| at <= now) {
+                    self.warned = true;
+                    out.push(PollAction::Publish(PollEvent::BudgetAtRisk));
+                }
+                if self.next.is_some_and(|at| at <= now) {
+                    out.push(self.poll(now));
                 }
             }
         }
@@ -222,167 +219,95 @@ impl Poll {
 
     /// When to call with [`PollInput::Tick`].
     pub fn deadline(&self) -> Option<Instant> {
-        self.next.filter(|_| !self.in_flight)
+        [self.next, self.warning_at()].into_iter().flatten().min()
     }
 
-    fn poll(&mut self, now: Instant, out: &mut Vec<PollAction>) {
+    fn poll(&mut self, now: Instant) -> PollAction {
         self.in_flight = true;
         self.next = None;
         self.begun = Some(now);
-        out.push(PollAction::PollNow);
+        PollAction::PollNow
     }
 
-    fn answered(&mut self, class: PollClass, out: &mut Vec<PollAction>) {
-        let mut publish = |event| out.push(PollAction::Publish(event));
-        match class {
-            PollClass::Good => {
-                self.exceptions = 0;
-                self.restoring = false;
-                let offline = std::mem::take(&mut self.offline);
-                if std::mem::take(&mut self.disconnected) {
-                    publish(PollEvent::Reconnected);
-                }
-                if offline {
-                    publish(PollEvent::ServerBackOnline);
-                }
-                if std::mem::take(&mut self.pending) {
-                    publish(PollEvent::ConnectionRestored);
-                }
-            }
-            PollClass::Exception | PollClass::NoAnswer => {
-                if !std::mem::replace(&mut self.pending, true) {
-                    publish(PollEvent::ConnectionPending);
-                }
-                if class == PollClass::Exception {
-                    self.exceptions = self.exceptions.saturating_add(1);
-                } else if !std::mem::replace(&mut self.disconnected, true) {
-                    publish(PollEvent::Disconnected);
-                }
-                // Whoever restored a chat and heard that the server is offline does not hear it again.
-                let event = if self.restoring {
-                    PollEvent::RestoredOffline
-                } else if class == PollClass::Exception && self.exceptions > self.policy.exception_limit {
-                    PollEvent::ServerWentOffline
-                } else {
-                    return;
-                };
-                if !std::mem::replace(&mut self.offline, true) {
-                    publish(event);
-                }
-            }
-            PollClass::Other { .. } => {}
+    /// Polls at once, if the loop runs and nothing stands against it.
+    fn go_on(&mut self, now: Instant, out: &mut Vec<PollAction>) {
+        if self.running && !self.held && !self.in_flight {
+            out.push(self.poll(now));
         }
     }
 
-    /// A steady beat while all is well. After a failure a fleet is spread, and an offline server is asked less often.
-    fn next_after(&mut self, now: Instant, class: PollClass) -> Instant {
-        let interval = if self.offline { self.policy.offline_interval } else { self.policy.interval };
-        let beat = self.begun.map_or(now, |begun| begun + interval);
-        let spread = match class {
-            PollClass::Good => Duration::ZERO,
-            _ => interval.mul_f64(self.rng.f64() / 10.0),
+    fn tell(&mut self, class: PollClass, out: &mut Vec<PollAction>) {
+        out.extend(self.health.note(class).into_iter().map(PollAction::Publish));
+    }
+
+    fn answered(&mut self, now: Instant, class: PollClass, out: &mut Vec<PollAction>) {
+        self.tell(class, out);
+        if class == PollClass::Good {
+            self.failures = 0;
+            self.served(now);
+        } else {
+            self.failures = self.failures.saturating_add(1);
+        }
+    }
+
+    const fn served(&mut self, now: Instant) {
+        self.answered = Some(now);
+        self.warned = false;
+    }
+
+    /// More may follow soon: a poll that is far off comes nearer. What the server or a failure put off stays put off.
+    fn activity(&mut self, now: Instant) {
+        self.active = Some(now);
+        if self.failures == 0
+            && let Some(next) = self.next
+        {
+            let soon = self.begun.unwrap_or(now) + self.jittered(self.policy.interval_after(Duration::ZERO));
+            self.next = Some(next.min(soon.max(now)));
+        }
+    }
+
+    fn warning_at(&self) -> Option<Instant> {
+        if self.held || self.warned {
+            return None;
+        }
+        self.answered?.checked_add(self.policy.warning()?)
+    }
+
+    /// When the next poll is due, after one that was answered now.
+    fn next_after(&mut self, now: Instant, class: PollClass, retry_after: Option<Duration>) -> Instant {
+        let begun = self.begun.unwrap_or(now);
+        if let Some(told) = retry_after {
+            let told = told.min(self.policy.retry_after_longest());
+            // Never earlier than told.
+            return now + told + told.mul_f64(self.rng.f64() / 10.0);
+        }
+        let base = self.policy.base();
+        let interval = match class {
+            PollClass::Good => {
+                let quiet = self.active.map_or(Duration::MAX, |active| now.saturating_duration_since(active));
+                self.policy.interval_after(quiet)
+            }
+            // The count to the exception limit keeps its pace.
+            PollClass::Exception if !self.health.is_offline() => base,
+            _ => self.policy.backoff(self.failures),
         };
-        let told = match class {
-            PollClass::Other { retry_after: Some(delay) } => now + delay.min(self.policy.retry_after_cap),
-            _ => now,
-        };
-        beat.max(told) + spread
+        let mut next = begun + self.jittered(interval);
+        if let (Some(answered), Some(budget)) = (self.answered, self.policy.budget) {
+            // The last third of the budget is no time for patience: the network may work again any moment.
+            let end = answered + budget.min(policy::LONGEST);
+            let late = answered + budget.min(policy::LONGEST) * 2 / 3;
+            if now < end && next > late {
+                next = next.min(late.max(begun + self.jittered(base)));
+            }
+        }
+        next.max(now)
+    }
+
+    /// Spreads a fleet: up to a tenth more or less.
+    fn jittered(&mut self, interval: Duration) -> Duration {
+        interval.mul_f64(0.9 + self.rng.f64() / 5.0)
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn events(actions: Vec<PollAction>) -> Vec<PollEvent> {
-        actions
-            .into_iter()
-            .filter_map(|action| match action {
-                PollAction::Publish(event) => Some(event),
-                PollAction::PollNow => None,
-            })
-            .collect()
-    }
-
-    fn answer(poll: &mut Poll, class: PollClass) -> Vec<PollEvent> {
-        let now = Instant::now();
-        let _ = poll.manual(now);
-        events(poll.handle(now, PollInput::Answered(class)))
-    }
-
-    #[test]
-    fn the_server_goes_offline_when_the_limit_is_exceeded_and_comes_back_once() {
-        use PollEvent::{ConnectionPending, ConnectionRestored, ServerBackOnline, ServerWentOffline};
-        let mut poll = Poll::new(PollPolicy::default(), 1);
-        assert_eq!(answer(&mut poll, PollClass::Exception), [ConnectionPending]);
-        for _ in 2..=5 {
-            assert_eq!(answer(&mut poll, PollClass::Exception), []);
-        }
-        assert_eq!(answer(&mut poll, PollClass::Exception), [ServerWentOffline]);
-        for _ in 0..20 {
-            assert_eq!(answer(&mut poll, PollClass::Exception), []);
-        }
-        assert_eq!(answer(&mut poll, PollClass::Good), [ServerBackOnline, ConnectionRestored]);
-        assert_eq!(answer(&mut poll, PollClass::Good), []);
-    }
-
-    #[test]
-    fn an_early_success_restores_the_connection_alone() {
-        let mut poll = Poll::new(PollPolicy::default(), 1);
-        for _ in 0..5 {
-            answer(&mut poll, PollClass::Exception);
-        }
-        assert_eq!(answer(&mut poll, PollClass::Good), [PollEvent::ConnectionRestored]);
-    }
-
-    #[test]
-    fn a_failure_while_restoring_means_restored_offline() {
-        let mut poll = Poll::new(PollPolicy::default(), 1);
-        let now = Instant::now();
-        poll.handle(now, PollInput::Start { restoring: true });
-        assert_eq!(
-            answer(&mut poll, PollClass::Exception),
-            [PollEvent::ConnectionPending, PollEvent::RestoredOffline]
-        );
-        assert_eq!(
-            answer(&mut poll, PollClass::Good),
-            [PollEvent::ServerBackOnline, PollEvent::ConnectionRestored]
-        );
-    }
-
-    #[test]
-    fn two_polls_never_run_at_once() {
-        let now = Instant::now();
-        let mut poll = Poll::new(PollPolicy::default(), 1);
-        poll.handle(now, PollInput::Start { restoring: false });
-        assert_eq!(*poll.manual(now).unwrap_err().kind(), ErrorKind::PollRunning);
-        assert_eq!(poll.handle(now + Duration::from_secs(60), PollInput::Tick), []);
-        assert_eq!(poll.deadline(), None);
-    }
-
-    #[test]
-    fn the_beat_is_steady_and_a_slow_answer_does_not_stretch_it() {
-        let now = Instant::now();
-        let mut poll = Poll::new(PollPolicy::default(), 1);
-        poll.handle(now, PollInput::Start { restoring: false });
-        poll.handle(now + Duration::from_secs(2), PollInput::Answered(PollClass::Good));
-        assert_eq!(poll.deadline(), Some(now + Duration::from_secs(3)));
-        let told = PollClass::Other { retry_after: Some(Duration::from_secs(20)) };
-        poll.handle(now + Duration::from_secs(3), PollInput::Tick);
-        poll.handle(now + Duration::from_secs(3), PollInput::Answered(told));
-        assert!(poll.deadline().unwrap() >= now + Duration::from_secs(23));
-    }
-
-    #[test]
-    fn a_poll_that_outlives_the_loop_still_counts_but_is_the_last() {
-        let now = Instant::now();
-        let mut poll = Poll::new(PollPolicy::default(), 1);
-        poll.handle(now, PollInput::Start { restoring: false });
-        poll.handle(now, PollInput::Stop);
-        assert_eq!(
-            events(poll.handle(now, PollInput::Answered(PollClass::NoAnswer))),
-            [PollEvent::ConnectionPending, PollEvent::Disconnected]
-        );
-        assert_eq!(poll.deadline(), None);
-    }
-}
+mod tests;

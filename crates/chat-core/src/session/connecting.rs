@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use super::{
     event::{ChatEvent, ConnectionEvent},
-    state::{Effect, Leaving, Live, Origination, State},
+    state::{Effect, Leaving, Live, State},
 };
 
 use crate::{
@@ -18,6 +18,7 @@ use crate::{
     ids::TransportId,
     link::{LinkAction, LinkEvent, LinkInput, LinkState, Purpose},
     outbox::OutboxInput,
+    poll::PollInput,
     transport::{ConnectError, ConnectRequest, Connection, ConnectionHandle, Intent, SavedSession},
 };
 
@@ -124,7 +125,6 @@ impl State {
             return None;
         }
         let Connection { session, capabilities, saved, handle, events } = connection;
-        let restoring = matches!(self.origination, Origination::Restore { .. }) && !self.ready;
         let renewed = self.live.is_some();
         self.transcript.segment(&session.segment, session.started_at);
         if let Some(id) = &session.participant {
@@ -150,7 +150,7 @@ impl State {
         // Whatever made it, the credentials were good for it.
         self.refreshing = false;
         self.outbox_input(now, OutboxInput::Refreshed { ok: true });
-        self.start_polling(now, restoring);
+        self.follow_polling(now, true);
         Some(events)
     }
 
@@ -200,6 +200,7 @@ impl State {
         self.open_gap();
         if self.live_generation() == Some(generation) {
             self.live = None;
+            self.poll_input(now, PollInput::Held);
         }
         self.backfill = None;
         self.link_input(now, LinkInput::Lost { generation, error: lost.error, resumable: lost.resumable });

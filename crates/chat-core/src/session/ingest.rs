@@ -19,6 +19,7 @@ use crate::{
     link::LinkInput,
     message::{AliasKind, Content, Participant, Role, Sighting, SystemEvent},
     outbox::OutboxInput,
+    poll::PollInput,
     roster::{RosterEvent, RosterFact},
     time::Timestamp,
     transcript::Row,
@@ -61,7 +62,7 @@ impl State {
                 let changes = self.roster.update(&update);
                 self.publish_roster(changes, update.time);
             }
-            TransportEvent::Session(update) => self.on_session_update(*update),
+            TransportEvent::Session(update) => self.on_session_update(now, *update),
             TransportEvent::Gap(_) => {
                 self.open_gap();
                 self.link_input(now, LinkInput::GapSeen { generation });
@@ -169,6 +170,9 @@ impl State {
                     if origin == Origin::Live && person && self.settings.auto_delivered {
                         self.mark(now, row, ReceiptKind::Delivered);
                     }
+                }
+                if origin == Origin::Live {
+                    self.poll_input(now, PollInput::Activity);
                 }
                 if origin != Origin::Answer {
                     let restored = origin == Origin::Past;
@@ -306,7 +310,7 @@ impl State {
         self.publish(ChatEvent::Receipt(Arc::new(ReceiptEvent { message, by: by.clone(), kind, time })));
     }
 
-    fn on_session_update(&mut self, update: SessionUpdate) {
+    fn on_session_update(&mut self, now: Instant, update: SessionUpdate) {
         match update {
             SessionUpdate::Saved(saved) => {
                 self.saved = Some(saved);
@@ -320,10 +324,13 @@ impl State {
                 }
             }
             SessionUpdate::Capabilities(capabilities) => {
+                let anew = !self.capabilities.can(Capability::Poll);
                 self.capabilities = capabilities;
                 self.outbox
                     .set_vendor(capabilities.can(Capability::IdempotentSend), capabilities.settle_within);
+                self.follow_polling(now, anew);
             }
+            SessionUpdate::ChatServer(class) => self.on_chat_server(now, class),
             SessionUpdate::OwnId(id) => {
                 if let Some(info) = &mut self.info {
                     info.participant = Some(id);

@@ -12,6 +12,7 @@ use crate::{
     event::EndReason,
     link::{LinkInput, LinkState},
     outbox::OutboxInput,
+    poll::PollInput,
 };
 
 impl State {
@@ -86,6 +87,7 @@ impl State {
         }
         self.live = None;
         self.backfill = None;
+        self.poll_input(now, PollInput::Stop);
         self.poll = None;
         if let Some(opened) = self.opened.take() {
             let _ = opened.send(Err(Error::new(ErrorKind::SessionEnded, "").into()));

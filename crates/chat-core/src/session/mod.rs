@@ -370,8 +370,9 @@ impl ChatSession {
             state.handle()?
         };
         let result = handle.submit(command).await;
-        if let Err(error) = &result {
-            self.shared.change(|state, _| state.publish(ChatEvent::Error(error.clone())));
+        match &result {
+            Ok(_) => self.shared.lock().served(tokio::time::Instant::now()),
+            Err(error) => self.shared.change(|state, _| state.publish(ChatEvent::Error(error.clone()))),
         }
         result
     }
@@ -535,7 +536,7 @@ impl ChatSession {
     /// Polls now.
     ///
     /// # Errors
-    /// `PollRunning` if a poll has not finished, `Unsupported`, `NotActive`.
+    /// `PollRunning` if a poll has not finished, `Unsupported`, `NotActive`, `Network` while no connection stands.
     pub fn poll(&self) -> Result<()> {
         self.shared.change(|state, now| {
             state.pollable()?;
@@ -547,12 +548,12 @@ impl ChatSession {
         })
     }
 
-    /// Starts the poll loop; the session does so by itself.
+    /// Starts the poll loop; the session does so by itself with each connection that is polled.
     ///
     /// # Errors
     /// `Unsupported`, `NotActive`.
     pub fn start_poll(&self) -> Result<()> {
-        self.poll_control(PollInput::Start { restoring: false })
+        self.poll_control(PollInput::Start)
     }
 
     /// Stops the poll loop.

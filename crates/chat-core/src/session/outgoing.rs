@@ -7,7 +7,7 @@ use tokio::{sync::oneshot, time::Instant};
 
 use super::{
     event::{ChatEvent, SentMessage},
-    state::{State, Ticket, Waiter},
+    state::{Origination, State, Ticket, Waiter},
 };
 use crate::{
     capabilities::Capability,
@@ -15,14 +15,14 @@ use crate::{
         Ack, Command, Direction, HistoryFrom, HistoryPage, HistoryRequest, OutgoingBody, PollScope,
         ReceiptKind, ReceiptSignal, Sent, TypingSignal,
     },
-    error::{Error, ErrorKind, Result},
-    ids::{ClientToken, Scope},
+    error::{Error, Result, Retry},
+    ids::{ClientToken, Scope, TransportId},
     message::{
         Alias, AliasKind, Aliases, Attachment, AttachmentStatus, Content, SendStage, SendState, Sighting,
         TextFormat,
     },
     outbox::{OutboxAction, OutboxInput},
-    poll::{Poll, PollAction, PollClass, PollInput, PollPolicy},
+    poll::{Poll, PollAction, PollClass, PollEvent, PollInput},
     transcript::{LocalRow, Row, Transcript},
     typing::TypingAction,
 };
@@ -43,6 +43,7 @@ impl State {
         self.check_body(&body)?;
         let content = shown(&body);
         let (token, actions) = self.outbox.push(now, body)?;
+        self.poll_input(now, PollInput::Activity);
         let (outcome, receiver) = oneshot::channel();
         self.waiters.insert(token.clone(), Waiter { outcome, metadata });
         self.show_local(&token, content);
@@ -368,20 +369,39 @@ impl State {
 
     // ---- polling ----------------------------------------------------------------------------------------------------
 
-    pub(super) fn start_polling(&mut self, now: Instant, restoring: bool) {
-        if !self.capabilities.can(Capability::Poll) {
-            return;
+    /// Polls, or no longer, as the connection that stands now can. `anew` if nothing that is under way concerns it.
+    pub(super) fn follow_polling(&mut self, now: Instant, anew: bool) {
+        if self.capabilities.can(Capability::Poll) {
+            let policy = self.settings.poll.for_vendor(&self.capabilities);
+            self.poll_machine().set_policy(policy);
+            if anew {
+                self.poll_input(now, PollInput::Released);
+            }
+            self.poll_input(now, PollInput::Start);
+        } else {
+            self.poll_input(now, PollInput::Held);
+            self.poll_input(now, PollInput::Stop);
         }
-        if self.poll.is_none() {
-            let usual = PollPolicy::default();
-            let policy = PollPolicy {
-                exception_limit: self.settings.poll_exception_limit,
-                interval: self.capabilities.poll_interval.unwrap_or(usual.interval),
-                ..usual
-            };
-            self.poll = Some(Box::new(Poll::new(policy, self.seed)));
-        }
-        self.poll_input(now, PollInput::Start { restoring });
+    }
+
+    /// A push connection says how the chat server answers.
+    pub(super) fn on_chat_server(&mut self, now: Instant, class: PollClass) {
+        self.poll_machine();
+        self.poll_input(now, PollInput::Heard(class));
+    }
+
+    /// The machine, made when it is first needed: most connections never are polled.
+    fn poll_machine(&mut self) -> &mut Poll {
+        let Self { poll, settings, capabilities, seed, origination, ready, .. } = self;
+        poll.get_or_insert_with(|| {
+            let restoring = matches!(origination, Origination::Restore { .. }) && !*ready;
+            Box::new(Poll::new(settings.poll.for_vendor(capabilities), *seed).restoring(restoring))
+        })
+    }
+
+    /// A request was answered well: to a polled server it proves that the chat goes on, as a poll does.
+    pub(super) fn served(&mut self, now: Instant) {
+        self.poll_input(now, PollInput::Served);
     }
 
     pub(super) fn poll_input(&mut self, now: Instant, input: PollInput) {
@@ -394,27 +414,43 @@ impl State {
     pub(super) fn obey_poll(&mut self, now: Instant, actions: Vec<PollAction>) {
         for action in actions {
             match action {
-                PollAction::PollNow => self.submit(now, Ticket::Poll, Command::Poll(PollScope::New)),
-                PollAction::Publish(event) => self.publish(ChatEvent::Poll(event)),
+                PollAction::PollNow => {
+                    // The machine asks for nothing while no connection stands.
+                    let Some(generation) = self.live_generation() else { continue };
+                    self.submit(now, Ticket::Poll { generation }, Command::Poll(PollScope::New));
+                }
+                PollAction::Publish(event) => {
+                    log_poll(self.transport, event);
+                    self.publish(ChatEvent::Poll(event));
+                }
             }
         }
     }
 
-    pub(super) fn on_poll_answer(&mut self, now: Instant, result: Result<Ack>) {
-        let class = match result {
-            Ok(_) => PollClass::Good,
-            Err(error) => match error.kind() {
-                ErrorKind::Network | ErrorKind::Timeout => PollClass::NoAnswer,
-                ErrorKind::Server | ErrorKind::UnexpectedResponse => PollClass::Exception,
-                _ => PollClass::Other {
-                    retry_after: match error.retry() {
-                        crate::error::Retry::After(delay) => Some(delay),
-                        _ => None,
-                    },
-                },
-            },
+    pub(super) fn on_poll_answer(&mut self, now: Instant, generation: u64, result: Result<Ack>) {
+        // What an earlier connection says about itself is of no interest any more.
+        if self.live_generation() != Some(generation) {
+            return;
+        }
+        let class = PollClass::of(&result);
+        let retry_after = match result.map_err(|error| error.retry()) {
+            Err(Retry::After(delay)) => Some(delay),
+            _ => None,
         };
-        self.poll_input(now, PollInput::Answered(class));
+        self.poll_input(now, PollInput::Answered { class, retry_after });
+    }
+}
+
+/// For the application's own subscriber.
+fn log_poll(transport: TransportId, event: PollEvent) {
+    match event {
+        PollEvent::Disconnected | PollEvent::ServerWentOffline | PollEvent::RestoredOffline => {
+            tracing::warn!(%transport, ?event, "the chat server is out of reach");
+        }
+        PollEvent::BudgetAtRisk => {
+            tracing::warn!(%transport, "no request was answered for long: the server may give the chat up");
+        }
+        event => tracing::debug!(%transport, ?event, "polling"),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{backoff::BackoffPolicy, receipts::ReceiptPolicy, typing::TypingPolicy};
+use crate::{backoff::BackoffPolicy, poll::PollPolicy, receipts::ReceiptPolicy, typing::TypingPolicy};
 
 /// Settings of one session. All have defaults; change them with the `with_*` methods.
 #[derive(Debug, Clone)]
@@ -40,8 +40,9 @@ pub struct SessionSettings {
     pub linger: Duration,
     /// How long to wait for the vendor's own end after asking for it.
     pub end_timeout: Duration,
-    /// Polls that may fail in succession before the server counts as offline (polling transports).
-    pub poll_exception_limit: u32,
+    /// How often to poll, and when the server counts as offline (polling transports; the exception limit holds for what push
+    /// connections report, too).
+    pub poll: PollPolicy,
     /// Report raw traffic as [`ChatEvent::Raw`](crate::session::ChatEvent::Raw).
     pub tap: bool,
     /// Seed of jitter; `None` for a random one. Fix it in tests.
@@ -67,7 +68,7 @@ impl Default for SessionSettings {
             overlap: 32,
             linger: Duration::from_secs(5),
             end_timeout: Duration::from_secs(10),
-            poll_exception_limit: 5,
+            poll: PollPolicy::default(),
             tap: false,
             seed: None,
         }
@@ -115,10 +116,19 @@ with! {
     with_linger(linger: Duration);
     /// Sets how long to wait for the vendor's own end.
     with_end_timeout(end_timeout: Duration);
-    /// Sets the poll exception limit.
-    with_poll_exception_limit(poll_exception_limit: u32);
+    /// Sets how often to poll.
+    with_poll(poll: PollPolicy);
     /// Turns the raw tap on.
     with_tap(tap: bool);
     /// Fixes the seed of jitter.
     with_seed(seed: Option<u64>);
+}
+
+impl SessionSettings {
+    /// Sets how many exceptions in a row are borne before the server counts as offline; see [`PollPolicy::exception_limit`].
+    #[must_use]
+    pub const fn with_poll_exception_limit(mut self, exception_limit: u32) -> Self {
+        self.poll.exception_limit = exception_limit;
+        self
+    }
 }

@@ -27,7 +27,7 @@ use crate::{
     link::{Link, LinkInput},
     message::{Attachment, AttachmentStatus, Content},
     outbox::{Outbox, OutboxInput, StoredBody, StoredSend},
-    poll::{Poll, PollInput},
+    poll::{Poll, PollClass, PollInput},
     receipts::Receipts,
     roster::Roster,
     store::{STORED_VERSION, StoredSession},
@@ -67,7 +67,7 @@ pub(super) enum Ticket {
     Typing,
     Receipt(crate::command::ReceiptSignal),
     Backfill { generation: u64 },
-    Poll,
+    Poll { generation: u64 },
     Leave { done: Option<oneshot::Sender<Result<()>>> },
 }
 
@@ -301,14 +301,16 @@ impl State {
         if self.ended.is_some() {
             return;
         }
-        // A send's failure is told once it is final, a poll's by the poll machine.
-        if let Err(error) = &result
-            && !matches!(
-                ticket,
-                Ticket::Send { .. } | Ticket::Settle { .. } | Ticket::Backfill { .. } | Ticket::Leave { .. }
-            )
-        {
-            self.publish(ChatEvent::Error(error.clone()));
+        match (&result, &ticket) {
+            // The poll machine tells of itself, but for errors of their own.
+            (Err(error), Ticket::Poll { .. }) if PollClass::of_error(error) != PollClass::Other => {}
+            // A send's failure is told once it is final.
+            (
+                Err(_),
+                Ticket::Send { .. } | Ticket::Settle { .. } | Ticket::Backfill { .. } | Ticket::Leave { .. },
+            ) => {}
+            (Err(error), _) => self.publish(ChatEvent::Error(error.clone())),
+            (Ok(_), _) => self.served(now),
         }
         self.take_answer(now, ticket, result);
     }
@@ -320,7 +322,7 @@ impl State {
             Ticket::Typing => {}
             Ticket::Receipt(signal) => self.on_receipt_answer(now, &signal, result.is_err()),
             Ticket::Backfill { generation } => self.on_backfill_answer(now, generation, page_of(result)),
-            Ticket::Poll => self.on_poll_answer(now, result),
+            Ticket::Poll { generation } => self.on_poll_answer(now, generation, result),
             Ticket::Leave { done } => self.on_leave_answer(now, done, result.map(drop)),
         }
     }
