@@ -6,6 +6,8 @@
 mod chat;
 #[cfg(feature = "client")]
 mod closure;
+#[cfg(feature = "client")]
+mod desk;
 mod faults;
 mod rig;
 mod rules;
