@@ -144,7 +144,9 @@ impl Chat {
             return Taken { ask_again: true, ..taken };
         }
         self.cursor = cursor;
-        let Mapped { events, epoch_begins } = self.mapper.live(reply, before.next());
+        // Typing that was asked for is news, even if a restored copy numbers it as what was read before.
+        let read_to = if let Some(Position::From(index)) = asked { index } else { before.next() };
+        let Mapped { events, epoch_begins } = self.mapper.live(reply, read_to);
         if let Some(index) = epoch_begins {
             self.cursor.rewind(index);
             self.cursor.processed(operation, Some(self.cursor.position()), reply);
@@ -207,3 +209,6 @@ const ALIAS: &str = "alias";
 const POSITION: &str = "transcriptPosition";
 const PARTICIPANT: &str = "participantId";
 const EPOCHS: &str = "epochs";
+
+#[cfg(test)]
+mod tests;

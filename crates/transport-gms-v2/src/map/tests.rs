@@ -20,10 +20,12 @@ fn sample(name: &str) -> Reply {
 }
 
 fn messages(mapped: &Mapped) -> Vec<&Sighting> {
-    let sighting = |event| match event {
-        &TransportEvent::Message(ref sighting) => Some(&**sighting),
-        _ => None,
-    };
+    fn sighting(event: &TransportEvent) -> Option<&Sighting> {
+        match event {
+            TransportEvent::Message(sighting) => Some(sighting),
+            _ => None,
+        }
+    }
     mapped.events.iter().filter_map(sighting).collect()
 }
 

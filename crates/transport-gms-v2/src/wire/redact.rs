@@ -17,14 +17,15 @@ pub fn redact(text: &str) -> Cow<'_, str> {
         let name_end = done + found + KEY.len();
         let value_at = text.len() - value_after(&text[name_end..]).len();
         let value = &text[value_at..];
-        let length =
-            value.find(['"', '\'', '&', '\\', '<', ',', ' ', '}', '\r', '\n']).unwrap_or(value.len());
+        let length = length_of(value);
         out.push_str(&text[done..value_at]);
-        if length > 0 && value_at > name_end {
-            out.push_str(HIDDEN);
-        } else {
-            out.push_str(&value[..length]);
-        }
+        out.push_str(match &value[..length] {
+            // Nothing to hide; or the end of a sentence that happens to name keys.
+            kept if kept.is_empty() || kept == "null" || value_at == name_end => kept,
+            // A bare number stays JSON.
+            _ if text[..value_at].trim_end().ends_with(':') => "\"[secret]\"",
+            _ => HIDDEN,
+        });
         done = value_at + length;
     }
     out.push_str(&text[done..]);
@@ -43,6 +44,20 @@ fn value_after(rest: &str) -> &str {
     quote(value.trim_start())
 }
 
+/// Up to what cannot stand in a key. An escaped quote ends it; an escaped slash does not.
+fn length_of(value: &str) -> usize {
+    let mut rest = value;
+    while let Some(at) = rest.find(['"', '\'', '&', '\\', '<', ',', ' ', '}', '\r', '\n']) {
+        let behind = rest[at..].trim_start_matches('\\');
+        let is_escape = behind.len() < rest.len() - at;
+        if !is_escape || behind.starts_with(['"', '\'']) {
+            return value.len() - rest.len() + at;
+        }
+        rest = behind;
+    }
+    value.len()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -52,13 +67,15 @@ mod tests {
         for (text, expected) in [
             (r#"{"secureKey":"7c1f+/e2==","alias":"204"}"#, r#"{"secureKey":"[secret]","alias":"204"}"#),
             (r#"{"secureKey" : "7c1f"#, r#"{"secureKey" : "[secret]"#),
+            (r#"{"secureKey":"7c1f\/e2==","alias":"204"}"#, r#"{"secureKey":"[secret]","alias":"204"}"#),
             ("userId=1&secureKey=7c%2B1f&alias=204", "userId=1&secureKey=[secret]&alias=204"),
             (r#"{"body":"{\"secureKey\":\"7c1f\"}"}"#, r#"{"body":"{\"secureKey\":\"[secret]\"}"}"#),
             (
                 r#"{"secureKey":"a","x":{"SecureKey":"b"}}"#,
                 r#"{"secureKey":"[secret]","x":{"SecureKey":"[secret]"}}"#,
             ),
-            (r#"{"secureKey":null}"#, r#"{"secureKey":[secret]}"#),
+            (r#"{"secureKey":null}"#, r#"{"secureKey":null}"#),
+            (r#"{"secureKey": 7}"#, r#"{"secureKey": "[secret]"}"#),
             (r#"{"secureKey":"","alias":"204"}"#, r#"{"secureKey":"","alias":"204"}"#),
             ("é secureKey", "é secureKey"),
         ] {
