@@ -368,3 +368,57 @@ async fn a_store_that_fails_refuses_the_send_instead_of_pretending() {
     assert_eq!(*error.kind(), ErrorKind::StoreUnavailable);
     assert!(!asked_of(&asked).contains(&"send".to_owned()), "nothing left that is not kept");
 }
+
+/// A vendor without idempotency whose echoes name their sender: an own text of `token` at place `n`.
+fn echo(n: u64, text: &str, token: &str) -> Sighting {
+    let mut echo = sighting(n, text).with_alias(Alias::token(&Scope::new("chat"), &token.into()));
+    echo.own = Some(true);
+    echo
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_echo_that_names_its_send_settles_that_one_alone() {
+    let asked = Asked::default();
+    let (sender, events) = event_channel(16);
+    let seen = Arc::clone(&asked);
+    let sent = Arc::new(Mutex::new(Vec::new()));
+    let began = tokio::time::Instant::now();
+    let mut handle = MockHandle::new();
+    handle.expect_submit().returning(move |command| {
+        note(&seen, name(&command));
+        match command {
+            Command::Send(Outgoing { token, .. }) => {
+                sent.lock().unwrap().push(token);
+                Err(Error::new(ErrorKind::Server, "stored or not"))
+            }
+            Command::History(_) => {
+                let mut items = vec![];
+                if let Some(token) = sent.lock().unwrap().first() {
+                    // Another tab has sent the same; at the very last look, the own echo is there, too.
+                    items.push(echo(1, "hello", "another tab's"));
+                    if began.elapsed() >= Duration::from_secs(60) {
+                        items.push(echo(2, "hello", token.as_str()));
+                    }
+                }
+                Ok(Ack::History(HistoryPage { items, next: None }))
+            }
+            _ => Ok(Ack::Done),
+        }
+    });
+    let mut connection = connection(&asked).0;
+    connection.capabilities = capabilities().without(Capability::IdempotentSend);
+    connection.capabilities.settle_within = Duration::from_secs(60);
+    (connection.handle, connection.events) = (Arc::new(handle), events);
+    let session = ChatSession::builder(vendor(&asked, vec![Ok(connection)]))
+        .start(StartRequest::named("Ada"))
+        .await
+        .unwrap();
+    let pending = session.send_text("hello").unwrap();
+    // While nobody knows, the other tab's echo arrives: it stands at once, as what it is.
+    let other = Box::new(echo(1, "hello", "another tab's"));
+    sender.send(TransportEvent::Message(other)).await.unwrap();
+    let stored = pending.await.unwrap();
+    assert_eq!(stored.id, Some(MessageId::from("m2")));
+    assert_eq!(session.transcript().len(), 2);
+    assert_eq!(asked_of(&asked).iter().filter(|what| *what == "send").count(), 1);
+}

@@ -9,6 +9,7 @@ use super::{
         AuthenticationEvent, ChatEvent, DeepHeartbeat, MessageBatch, ParticipantEvent, ReceiptEvent,
         SessionEvent,
     },
+    outgoing::names_its_send,
     state::State,
 };
 use crate::{
@@ -93,6 +94,7 @@ impl State {
                 return;
             } else if sighting.own == Some(true)
                 && self.outbox.unsettled().is_some()
+                && names_its_send(&sighting).is_none()
                 && !self.knows_any(&sighting.aliases)
             {
                 let restored = origin == Origin::Past;

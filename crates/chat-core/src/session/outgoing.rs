@@ -224,6 +224,7 @@ impl State {
     pub(super) fn explain(&mut self, now: Instant, sighting: &Sighting) -> bool {
         if self.awaited.is_empty()
             || sighting.own != Some(true)
+            || names_its_send(sighting).is_some()
             || self.knows_any(&sighting.aliases)
             || self.is_past(sighting)
         {
@@ -283,14 +284,16 @@ impl State {
             self.explain(now, item);
         }
         let wanted = shown(&body);
-        let fits =
-            |sighting: &Sighting| sighting.own == Some(true) && same(&wanted, sighting.content.as_ref());
-        let found = page
-            .items
-            .iter()
-            .chain(self.held.iter())
-            .find(|sighting| fits(sighting) && !self.knows_any(&sighting.aliases) && !self.is_past(sighting))
-            .cloned();
+        let is_it = |sighting: &&Sighting| match names_its_send(sighting) {
+            Some(named) => *named == *token.as_str(),
+            None => {
+                sighting.own == Some(true)
+                    && same(&wanted, sighting.content.as_ref())
+                    && !self.knows_any(&sighting.aliases)
+                    && !self.is_past(sighting)
+            }
+        };
+        let found = page.items.iter().chain(self.held.iter()).find(is_it).cloned();
         if let Some(found) = &found {
             self.sight_answer(now, &token, found);
         }
@@ -466,6 +469,11 @@ pub(super) fn shown(body: &OutgoingBody) -> Content {
             status: AttachmentStatus::InProgress,
         }]),
     }
+}
+
+/// Which send a sighting says that it echoes: then neither time nor content make it another's.
+pub(super) fn names_its_send(sighting: &Sighting) -> Option<&str> {
+    sighting.aliases.least(AliasKind::Token).map(|alias| &*alias.value)
 }
 
 /// Whether a vendor's content is what was sent. Only for settling a send whose answer was lost.
