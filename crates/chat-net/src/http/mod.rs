@@ -15,7 +15,7 @@ use std::{
 
 use bytes::Bytes;
 use chat_core::{Error, Result, Timestamp};
-use futures::{Stream, future::BoxFuture};
+use futures::{Stream, StreamExt, future::BoxFuture};
 use http::{HeaderMap, Request, Response, StatusCode, Uri, header};
 use http_body::Body as _;
 use http_body_util::BodyExt;
@@ -211,18 +211,25 @@ impl HttpClient {
     /// Sends a request and gives the body of a successful response as a stream, at most `max_bytes` of it. Only silence
     /// times out, and less than the announced length is an error. Unsuccessful statuses are errors
     /// ([`status_error`]). Errors and cancel safety otherwise as [`call`](Self::call).
-    pub async fn download(&self, mut request: Request<Body>, max_bytes: u64) -> Result<Download> {
+    pub async fn download(&self, request: Request<Body>, max_bytes: u64) -> Result<Download> {
+        let download = self.stream(request, max_bytes).await?;
+        if download.status.is_success() {
+            Ok(download)
+        } else {
+            Err(status_error(download.status, &download.headers, "download"))
+        }
+    }
+
+    /// As [`download`](Self::download), but whatever the status: for vendors that say in the body why they refuse.
+    pub async fn stream(&self, mut request: Request<Body>, max_bytes: u64) -> Result<Download> {
         request.extensions_mut().insert(Streamed);
         request.extensions_mut().insert(MaxResponseBytes(max_bytes));
         let (head, body) = self.call(request).await?.into_parts();
-        if !head.status.is_success() {
-            return Err(status_error(head.status, &head.headers, "download"));
-        }
         let length = body
             .size_hint()
             .exact()
             .or_else(|| head.headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok());
-        Ok(Download { headers: head.headers, length, seen: 0, body: Some(body) })
+        Ok(Download { status: head.status, headers: head.headers, length, seen: 0, body: Some(body) })
     }
 }
 
@@ -294,8 +301,9 @@ impl Reply {
     }
 }
 
-/// The body of a successful response, as a stream of chunks. Ends after the first error.
+/// The body of a response, as a stream of chunks. Ends after the first error.
 pub struct Download {
+    status: StatusCode,
     headers: HeaderMap,
     length: Option<u64>,
     seen: u64,
@@ -312,6 +320,26 @@ impl fmt::Debug for Download {
 }
 
 impl Download {
+    /// The response's status.
+    pub fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// Reads it to its end, if it has at most `max_bytes`.
+    ///
+    /// # Errors
+    /// `UnexpectedResponse` if it has more; as the stream otherwise.
+    pub async fn read(mut self, max_bytes: usize) -> Result<Reply> {
+        let mut body = Vec::new();
+        while let Some(bytes) = self.next().await.transpose()? {
+            body.extend_from_slice(&bytes);
+            if body.len() > max_bytes {
+                return Err(unexpected(format!("the response has more than {max_bytes} bytes")));
+            }
+        }
+        Ok(Reply { status: self.status, headers: self.headers, body: body.into() })
+    }
+
     /// The response's headers.
     pub fn headers(&self) -> &HeaderMap {
         &self.headers

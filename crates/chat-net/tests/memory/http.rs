@@ -373,6 +373,23 @@ async fn a_download_is_capped_complete_and_successful() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_stream_is_given_whatever_the_status_and_read_up_to_a_limit() {
+    let (network, net) = network();
+    const NO: &str = "HTTP/1.1 400 No\r\ncontent-length: 5\r\n\r\nwhy: ";
+    answer(&network, API, NO);
+    let answer_400 = net.http().stream(get(URL), 10).await.unwrap();
+    assert_eq!(answer_400.status().as_u16(), 400);
+    let reply = answer_400.read(5).await.unwrap();
+    assert_eq!((reply.status.as_u16(), &reply.body[..]), (400, &b"why: "[..]));
+    answer(&network, API, NO);
+    let more = net.http().stream(get(URL), 10).await.unwrap().read(4).await.unwrap_err();
+    assert_eq!(more.kind(), &ErrorKind::UnexpectedResponse);
+    answer(&network, API, "HTTP/1.1 400 No\r\ncontent-length: 10\r\n\r\n12345");
+    let cut = net.http().stream(get(URL), 10).await.unwrap().read(10).await.unwrap_err();
+    assert_eq!(cut.kind(), &ErrorKind::Network);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_dropped_call_closes_its_connection() {
     let (network, net) = network();
     let mut listener = network.listen(API);
