@@ -17,3 +17,8 @@ mod error;
 mod machine;
 #[cfg(feature = "client")]
 mod map;
+
+#[cfg(feature = "client")]
+pub use client::{GmsBuilder, GmsSessionExt, GmsTransport};
+#[cfg(feature = "client")]
+pub use config::{CometdConfig, GmsConfig, Timings};
