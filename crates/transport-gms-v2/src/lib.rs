@@ -22,3 +22,7 @@ mod map;
 pub use client::{GmsBuilder, GmsSessionExt, GmsTransport};
 #[cfg(feature = "client")]
 pub use config::{CometdConfig, GmsConfig, Timings};
+
+#[cfg(test)]
+#[path = "../tests/support/samples.rs"]
+mod samples;

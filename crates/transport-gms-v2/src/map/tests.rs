@@ -4,6 +4,7 @@ use chat_core::{AliasKind, Primary};
 use proptest::prelude::*;
 
 use super::*;
+use crate::samples;
 
 fn mapper() -> Mapper {
     Mapper::new("c", Own::known(Some(1)), Epochs::default(), '*')
@@ -14,9 +15,7 @@ fn reply(text: &str) -> Reply {
 }
 
 fn sample(name: &str) -> Reply {
-    let path = format!("{}/tests/samples/{name}.json", env!("CARGO_MANIFEST_DIR"));
-    let sample: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
-    reply(&sample["response"]["json"].to_string())
+    reply(&samples::sample(name)["response"]["json"].to_string())
 }
 
 fn messages(mapped: &Mapped) -> Vec<&Sighting> {
@@ -209,6 +208,34 @@ fn a_text_that_was_seen_in_clear_stays_so_whichever_comes_first() {
         let rows = transcript.snapshot(chat_core::View::Display);
         let clear = Content::Text(Text::plain("my card *is* 4111 1111"));
         assert_eq!((rows.len(), rows[0].content()), (1, Some(&clear)));
+    }
+}
+
+#[test]
+fn every_entry_of_a_damaged_reply_is_one_event_with_its_text() {
+    for (name, envelope) in samples::envelopes() {
+        let mut damaged = Vec::new();
+        samples::damages(&envelope, "", &mut damaged);
+        for (path, one) in damaged {
+            let reply = reply(&one.to_string());
+            let mut events = mapper().live(&reply, 0).events;
+            events.retain(|event| !matches!(event, TransportEvent::Session(_)));
+            assert_eq!(events.len(), reply.events().len(), "{name} {path}");
+            let mut left: Vec<_> = reply.events().iter().map(|event| &event.raw).collect();
+            for event in &events {
+                let raw = match event {
+                    TransportEvent::Message(sighting) => sighting.raw.as_ref(),
+                    TransportEvent::Typing(update) if update.on => update.item.as_ref().unwrap().raw.as_ref(),
+                    // That somebody no longer types is all that such an entry says.
+                    TransportEvent::Typing(_) => continue,
+                    TransportEvent::Other(raw) => Some(&raw.body),
+                    other => panic!("{other:?}"),
+                };
+                let at = left.iter().position(|one| Some(*one) == raw);
+                left.remove(at.unwrap_or_else(|| panic!("{name} {path}: {raw:?}")));
+            }
+            assert!(left.iter().all(|raw| raw.contains("TypingStopped")), "{name} {path}: {left:?}");
+        }
     }
 }
 

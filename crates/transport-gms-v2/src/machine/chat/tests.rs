@@ -1,6 +1,6 @@
 //! A chat over its whole life: starts, resumes, restored copies; and every recorded exchange with what is expected of it.
 
-use std::{collections::BTreeMap, fs, time::Duration};
+use std::{collections::BTreeMap, time::Duration};
 
 use chat_core::{
     Content, Delivery, ErrorKind, Retry, Role, SessionUpdate, SystemEvent, Transcript, TransportEvent, View,
@@ -11,6 +11,7 @@ use serde_json::json;
 use super::*;
 use crate::{
     error::{Answer, ChatState, Failure},
+    samples::{body, samples},
     wire::FILE_ID,
 };
 
@@ -179,44 +180,6 @@ fn a_push_is_delivered_and_an_end_is_never_held_back() {
 }
 
 // ---- recorded exchanges ----------------------------------------------------------------------------------------------
-
-fn samples() -> Vec<(String, Value)> {
-    let folder = format!("{}/tests/samples", env!("CARGO_MANIFEST_DIR"));
-    let mut samples: Vec<_> = fs::read_dir(folder)
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .map(|path| {
-            let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
-            (name, serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap())
-        })
-        .filter(|(name, _): &(String, Value)| name != "00-index")
-        .collect();
-    samples.sort_by(|a, b| a.0.cmp(&b.0));
-    assert_eq!(samples.len(), 105);
-    samples
-}
-
-fn base64(text: &str) -> Vec<u8> {
-    const DIGITS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let (mut out, mut bits, mut count) = (Vec::new(), 0u32, 0);
-    for digit in text.bytes().filter(|byte| *byte != b'=') {
-        bits = bits << 6 | DIGITS.iter().position(|known| *known == digit).unwrap() as u32;
-        count += 6;
-        if count >= 8 {
-            count -= 8;
-            out.push((bits >> count) as u8);
-        }
-    }
-    out
-}
-
-fn body(response: &Value) -> Vec<u8> {
-    match (&response["text"], &response["bodyBase64"], &response["json"]) {
-        (Value::String(text), ..) => text.clone().into_bytes(),
-        (_, Value::String(text), _) => base64(text),
-        (.., json) => json.to_string().into_bytes(),
-    }
-}
 
 /// What a widget would be told of an event, as the samples spell it.
 fn told(event: &TransportEvent) -> Option<String> {
