@@ -106,7 +106,11 @@ impl Shared {
         let token = client_token.unwrap_or_else(|| ClientToken::random().as_str().to_owned());
         let content = Content::Text(convert::text(&content_type, content));
         let (id, time) = self.say(caller, &token, content, None).await?;
-        Ok(json!({"Id": id, "AbsoluteTime": time}))
+        let mut answer = json!({"Id": id, "AbsoluteTime": time});
+        if let Some(status) = caller.contact.truth().processing_status(&id) {
+            answer["MessageMetadata"] = json!({"MessageProcessingStatus": status});
+        }
+        Ok(answer)
     }
 
     /// The rules of a message (§3.2).

@@ -1,6 +1,6 @@
 //! Conversations.
 
-use chat_core::{AttachmentStatus, Content, ReceiptKind};
+use chat_core::{AttachmentStatus, Content, Processing, ReceiptKind};
 use chat_sim::Profile;
 use http::Method;
 use serde_json::{Value, json};
@@ -394,4 +394,35 @@ async fn a_persistent_chat_reaches_its_past_backwards_only() {
     let first = all.iter().find(|item| item["ContactId"] == new.contact.as_str()).unwrap();
     let ask = json!({"ScanDirection": "FORWARD", "StartPosition": {"Id": first["Id"]}});
     assert!(new.pages(ask).await.concat().iter().all(|item| item.get("RelatedContactId").is_none()));
+}
+
+/// What the transport tells of the vendor's work on a message is told on: in answers, on sockets and in the transcript.
+#[tokio::test(start_paused = true)]
+async fn the_processing_of_a_message_is_told() {
+    let rig = Rig::new();
+    let (client, mut socket, contact) = rig.chat().await;
+    let body = json!({"ContentType": "text/plain", "Content": "my card is 1234", "ClientToken": "t"});
+    let sent = client.post("message", body.clone()).await.ok();
+    assert_eq!(sent.get("MessageMetadata"), None, "nothing to tell");
+    socket.text("my card is 1234").await;
+    let id = contact.truth().items.last().unwrap().id.clone();
+    for (processing, status) in
+        [(Processing::InProgress, json!("PROCESSING")), (Processing::Rejected, json!("REJECTED"))]
+    {
+        contact.as_system().process(&id, processing).unwrap();
+        let item = socket.item().await;
+        assert_eq!(
+            (&item["Id"], &item["MessageMetadata"]["MessageProcessingStatus"]),
+            (&sent["Id"], &status)
+        );
+        let stored = client.transcript().await.pop().unwrap();
+        assert_eq!(stored["MessageMetadata"]["MessageProcessingStatus"], status);
+        assert_eq!(stored["MessageMetadata"]["Receipts"], json!([]));
+        // The same token again is the same message, as it is now.
+        let again = client.post("message", body.clone()).await.ok();
+        assert_eq!(
+            (&again["Id"], &again["MessageMetadata"]["MessageProcessingStatus"]),
+            (&sent["Id"], &status)
+        );
+    }
 }

@@ -426,3 +426,27 @@ async fn strangers_find_no_control_plane_where_it_is_off() {
         assert_eq!(rig.call(method, path, "", body).await.status, 404, "{path}");
     }
 }
+
+/// §3.3. Counted are those who came in through the front: nobody tells reliably who else is there.
+#[tokio::test(start_paused = true)]
+async fn receipts_are_refused_while_more_than_two_people_are_active() {
+    let rig = Rig::new();
+    let (customer, _socket, contact) = rig.chat().await;
+    contact.as_agent("Sue").say("Hello").unwrap();
+    let message = customer.transcript().await.pop().unwrap();
+    let join = async |name: &str| {
+        let ask = json!({"ContactId": customer.contact, "AgentId": name, "DisplayName": name});
+        let made = rig.post("/front/agent-token", "", ask).await.ok();
+        let agent =
+            Client::new(&rig, &made["ContactId"], &made["ParticipantId"], &made["ParticipantToken"]).await;
+        rig.post("/participant/connection", &agent.token, json!({"ConnectParticipant": true})).await.ok();
+        agent
+    };
+    let read = async || customer.event("message.read", Some(&message["Id"])).await;
+    join("Ann").await;
+    read().await.ok();
+    let supervisor = join("Bob").await;
+    assert_eq!(read().await.error(), (409, "ConflictException"));
+    supervisor.post("disconnect", json!({})).await.ok();
+    read().await.ok();
+}

@@ -48,7 +48,16 @@ impl Truth {
     /// The item as `GetTranscript` gives it.
     pub(in crate::front) fn transcript_item(&self, key: Key) -> Option<Item<'static>> {
         let entry = self.entries.get(&key)?;
-        Some(with_receipts(entry.item.clone(), entry.receipts.values().cloned()))
+        let mut item = with_receipts(entry.item.clone(), entry.receipts.values().cloned());
+        if let Some(metadata) = &mut item.message_metadata {
+            metadata.message_processing_status = status(entry.processing).map(Cow::Borrowed);
+        }
+        Some(item)
+    }
+
+    /// What the service says of its own work on a message, if it says anything (§3.2).
+    pub(in crate::front) fn processing_status(&self, id: &str) -> Option<&'static str> {
+        status(self.entries.get(self.by_id.get(id)?)?.processing)
     }
 
     pub(super) fn stamp(&mut self, time: Option<Timestamp>, place: Option<Place>) -> i64 {
@@ -115,15 +124,27 @@ impl Truth {
         self.sequence += 1;
         self.by_id.insert(text(item.id.as_ref()), key);
         let visible = item.content_type().is_none_or(ContentType::is_in_transcript);
-        let entry = Entry { item, visible, backend: None, version: 0, receipts: BTreeMap::new(), parts: 0 };
+        let entry = Entry {
+            item,
+            visible,
+            backend: None,
+            version: 0,
+            processing: None,
+            receipts: BTreeMap::new(),
+            parts: 0,
+        };
         self.entries.insert(key, entry);
         key
     }
 
-    pub(super) fn emit_entry(&self, key: Key, metadata: Option<MessageMetadata<'static>>) {
+    pub(super) fn emit_entry(&self, key: Key) {
         if let Some(entry) = self.entries.get(&key) {
             let mut item = entry.item.clone();
-            item.message_metadata = metadata;
+            item.message_metadata = status(entry.processing).map(|status| MessageMetadata {
+                message_id: item.id.clone(),
+                message_processing_status: Some(Cow::Borrowed(status)),
+                ..MessageMetadata::default()
+            });
             self.emit(item);
         }
     }
@@ -158,6 +179,16 @@ impl Shelf for Truth {
 
     fn find(&self, id: &str) -> Option<Key> {
         self.by_id.get(id).copied()
+    }
+}
+
+/// As the service names it; it has no name for what is done.
+const fn status(processing: Option<Processing>) -> Option<&'static str> {
+    match processing {
+        Some(Processing::InProgress) => Some("PROCESSING"),
+        Some(Processing::Failed) => Some("FAILED"),
+        Some(Processing::Rejected) => Some("REJECTED"),
+        _ => None,
     }
 }
 

@@ -16,7 +16,7 @@ pub(super) use self::list::instant;
 use self::list::{mint_id, text};
 use chat_core::{
     Alias, AliasKind, Chunk, Content, MessageId, Participant, ParticipantId, ParticipantUpdate, Place,
-    Primary, RawEvent, Receipt, Scope, Sighting, SystemEvent, Timestamp, TypingUpdate, WallClock,
+    Primary, Processing, RawEvent, Receipt, Scope, Sighting, SystemEvent, Timestamp, TypingUpdate, WallClock,
 };
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
@@ -46,6 +46,7 @@ pub(super) struct Entry {
     /// Under which id the transport knows it.
     backend: Option<MessageId>,
     version: u32,
+    processing: Option<Processing>,
     receipts: BTreeMap<String, WireReceipt<'static>>,
     /// Chunks that have gone out.
     parts: u32,
@@ -318,7 +319,7 @@ impl Truth {
     pub(super) fn say(&mut self, sender: Sender, draft: Draft) -> Key {
         let millis = self.stamp(None, None);
         let key = self.insert(draft, Some(sender), millis, None);
-        self.emit_entry(key, None);
+        self.emit_entry(key);
         key
     }
 
@@ -331,7 +332,7 @@ impl Truth {
     ) -> Key {
         let millis = self.stamp(time, None);
         let key = self.insert(convert::system_event(event), sender, millis, None);
-        self.emit_entry(key, None);
+        self.emit_entry(key);
         key
     }
 

@@ -111,9 +111,9 @@ impl Truth {
             flight.claimed.get_or_insert(key);
         }
         let entry = self.entries.get_mut(&key)?;
-        entry.version = sighting.version;
+        (entry.version, entry.processing) = (sighting.version, sighting.processing);
         match sighting.chunk {
-            None => self.emit_entry(key, None),
+            None => self.emit_entry(key),
             Some(chunk) => {
                 entry.visible = false;
                 self.chunk(key, chunk, content);
@@ -124,7 +124,15 @@ impl Truth {
 
     /// More about an item that is there.
     pub(super) fn update(&mut self, key: Key, sighting: &Sighting) {
-        let Some(content) = &sighting.content else { return };
+        let Some(entry) = self.entries.get_mut(&key) else { return };
+        let processed = sighting.processing > entry.processing;
+        entry.processing = entry.processing.max(sighting.processing);
+        let Some(content) = &sighting.content else {
+            if processed {
+                self.emit_entry(key);
+            }
+            return;
+        };
         if let Some(chunk) = sighting.chunk {
             self.chunk(key, chunk, content);
             return;
@@ -143,11 +151,11 @@ impl Truth {
         let changed = entry.item.content.as_deref() != draft.content.as_deref()
             || entry.item.attachments != draft.attachments
             || !entry.visible;
-        if changed {
+        if changed || processed {
             entry.item.content = draft.content.map(Cow::Owned);
             entry.item.attachments = draft.attachments;
             entry.visible = true;
-            self.emit_entry(key, None);
+            self.emit_entry(key);
         }
     }
 
