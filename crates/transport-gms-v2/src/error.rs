@@ -1,7 +1,5 @@
 //! Owns what an answer means: a good reply, or a [`chat_core::Error`] and what it says about the chat. Source: §3.2, §3.3.
 
-#![allow(dead_code, reason = "what the client is being built on")]
-
 use std::{borrow::Cow, time::Duration};
 
 use chat_core::{Delivery, Error, ErrorKind, Retry, VendorError};
@@ -52,14 +50,6 @@ impl Answer<'_> {
             (200..=299, Some(reply)) => judge_reply(operation, reply),
             (200..=299, None) => Err(Failure::new(self.unexpected(operation), ChatState::GoesOn)),
             (_, reply) => Err(self.http_failure(operation, reply.unwrap_or_default())),
-        }
-    }
-
-    /// The failure of an answer whose success is no envelope: a download.
-    pub(crate) fn failure(self, operation: Operation) -> Failure {
-        match self.judge(operation) {
-            Ok(_) => Failure::new(self.unexpected(operation), ChatState::GoesOn),
-            Err(failure) => failure,
         }
     }
 

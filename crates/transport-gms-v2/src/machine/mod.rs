@@ -1,7 +1,7 @@
 //! Owns what the client decides without I/O: who it is, where it stands in the transcript, which numbering an index belongs to, and
 //! which CometD message answers what.
 
-#![allow(dead_code, unused_imports, reason = "what the client is being built on")]
+#![allow(dead_code, unused_imports, reason = "what CometD is being built on: `Expect`, `Chat::hear`")]
 
 mod chat;
 mod cursor;

@@ -1,7 +1,5 @@
 //! Owns the meaning of transcript events: from the vendor's shapes to sightings. No I/O. Source: §5, §8.4.
 
-#![allow(dead_code, reason = "what the client is being built on")]
-
 use std::{
     collections::{BTreeMap, BTreeSet, HashSet},
     sync::Arc,
