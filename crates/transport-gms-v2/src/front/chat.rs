@@ -8,7 +8,7 @@ use std::{
 
 use chat_core::{
     Capability, ChatEvent, ChatSession, ClientToken, Content, Diff, ErrorKind, Events, LinkState, MessageId,
-    OutgoingBody, Participant, PendingSend, Role, Row, RowId, Secret, SystemEvent, TypingEvent,
+    OutgoingBody, Participant, PendingSend, Role, RosterEvent, Row, RowId, Secret, SystemEvent, TypingEvent,
     session::ConnectionEvent,
 };
 use futures::FutureExt;
@@ -270,6 +270,18 @@ impl Chat {
         self.state().alias += 1;
     }
 
+    /// A CometD session is attached, or no longer.
+    pub(super) fn attach(&self, on: bool) {
+        let mut state = self.state();
+        state.attached = if on { state.attached + 1 } else { state.attached.saturating_sub(1) };
+        state.asked = Instant::now();
+    }
+
+    /// The index that the next event gets.
+    pub(super) fn next(&self) -> u64 {
+        self.state().log.next()
+    }
+
     pub(super) fn finish(&self, end: End) {
         self.change(|state| state.finish(end));
     }
@@ -280,7 +292,12 @@ impl Chat {
         self.change(|state| {
             for event in events {
                 match event {
-                    ChatEvent::Participant(_) => roster = true,
+                    ChatEvent::Participant(event) => {
+                        roster = true;
+                        if let RosterEvent::Renamed(member) = &event.change {
+                            state.renamed(&member.who);
+                        }
+                    }
                     other => state.take(other),
                 }
             }
@@ -503,12 +520,7 @@ impl State {
         match happening(event) {
             Happening::Enters => self.arrive(seat, time),
             Happening::Leaves => self.depart(seat, time),
-            Happening::Renamed => {
-                let name = row.from().and_then(|who| who.name.clone());
-                if name.is_some_and(|name| self.parties.rename(seat, &name)) {
-                    self.tell(Draft::new(EventType::NicknameUpdated), seat, time);
-                }
-            }
+            Happening::Renamed => row.from().into_iter().for_each(|who| self.renamed(who)),
             Happening::Over => {}
             Happening::Unseen => self.log.skip(),
             Happening::Told(draft) => {
@@ -577,6 +589,16 @@ impl State {
             self.arrive(seat, time);
         } else {
             self.depart(seat, time);
+        }
+    }
+
+    /// Somebody else has another name.
+    fn renamed(&mut self, who: &Participant) {
+        let seat = self.parties.seat(who);
+        let Some(name) = &who.name else { return };
+        if self.parties.is_here(seat) && self.parties.rename(seat, name) {
+            let time = self.utc(None);
+            self.tell(Draft::new(EventType::NicknameUpdated), seat, time);
         }
     }
 

@@ -4,6 +4,8 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use chat_core::{Secret, SystemClock, WallClock};
 
+use crate::bayeux::server::ServerConfig;
+
 /// How a front behaves. The defaults are the service's.
 #[derive(Clone)]
 #[non_exhaustive]
@@ -50,6 +52,10 @@ pub struct FrontConfig {
     pub ended_kept: Duration,
     /// Rules for files (§7).
     pub files: FileRules,
+    /// The CometD mode; `None` to have none (§9).
+    pub cometd: Option<ServerConfig>,
+    /// Refuse calls to CometD's companion for files that come without the cookie of a session (§9.3).
+    pub companion_cookie: bool,
     /// How long a connection may take to send the head of a request, the pause before it included. `None` for ever.
     pub header_within: Option<Duration>,
     /// Chats at a time; a further start is refused.
@@ -192,6 +198,8 @@ impl FrontConfig {
             own_typing_shown: false,
             ended_kept: seconds(45),
             files: FileRules::default(),
+            cometd: Some(ServerConfig::default()),
+            companion_cookie: false,
             header_within: Some(seconds(60)),
             chats_max: 10_000,
         }

@@ -31,7 +31,6 @@ pub struct FrontFaults {
 /// What another chat server makes of the chats that it takes over. The alias changes always.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-#[non_exhaustive]
 pub struct Failover {
     /// Digits of the messages so far are masked from now on (§8.4).
     pub mask: bool,

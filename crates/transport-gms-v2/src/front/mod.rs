@@ -1,12 +1,14 @@
 //! Owns the service's end: the GMS chat API v2 for unmodified vendor clients, over any [`Transport`].
 //!
-//! A [`GmsFront`] answers the fifteen REST operations. Each chat has one [`ChatSession`](chat_core::ChatSession) behind it; what
+//! A [`GmsFront`] answers the fifteen REST operations, and the same operations over CometD. Each chat has one [`ChatSession`](chat_core::ChatSession) behind it; what
 //! its transcript shows, and what the client does beside it, makes one list of events with indexes of the front's own.
 //!
 //! | Path | What |
 //! |---|---|
 //! | `POST /genesys/2/chat/{service}` | start of a chat |
 //! | `POST /genesys/2/chat/{service}/{chatId}/…` | the other operations of §2 |
+//! | `POST /genesys/cometd`, and as a WebSocket | CometD, in channels `/service/chatV2/{service}` (§9.2) |
+//! | `POST /genesys/2/chat-ntf` | files in CometD mode (§9.3) |
 //!
 //! A chat drives a session, not a bare connection: retries, gap fills and order are the session's, and the service has no keys for
 //! messages that would have to go further. What a client does not get an answer to in time is taken back, as far as it can be.
@@ -16,6 +18,7 @@
 mod answer;
 mod body;
 mod chat;
+mod cometd;
 mod config;
 mod convert;
 mod faults;
@@ -46,12 +49,13 @@ use tokio::{
     sync::watch,
 };
 
-use self::{chat::Chat, faults::FaultState, tasks::Tasks};
+use self::{chat::Chat, cometd::Cometd, faults::FaultState, tasks::Tasks};
 pub use self::{
     config::{BotStyle, FileRules, FrontConfig, IdentityCheck, Inactivity, Refusals, Unanswered},
     faults::{AnswerFault, Failover, FrontFaults, Instead},
 };
-pub use crate::wire::Operation;
+use crate::bayeux::server::BayeuxServer;
+pub use crate::{bayeux::server::ServerConfig, wire::Operation};
 
 /// Pause after a failure to accept a connection.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
@@ -68,6 +72,7 @@ pub(crate) struct Shared {
     config: Arc<FrontConfig>,
     tasks: Weak<Tasks>,
     faults: FaultState,
+    cometd: Option<Cometd>,
     requests: AtomicU64,
     errors: AtomicU64,
     chats: Mutex<HashMap<String, Arc<Chat>>>,
@@ -88,17 +93,19 @@ impl GmsFront {
     /// A front over `transport`. Nothing runs until a connection is served.
     pub fn new(transport: Arc<dyn Transport>, config: FrontConfig) -> Arc<Self> {
         let tasks = Arc::new(Tasks::new());
-        let shared = Shared {
+        let cometd = config.cometd.clone();
+        let shared = Arc::new_cyclic(|shared| Shared {
             transport,
             config: Arc::new(config),
             tasks: Arc::downgrade(&tasks),
             faults: FaultState::default(),
+            cometd: cometd.map(|config| Cometd::new(config, Weak::clone(shared))),
             requests: AtomicU64::new(0),
             errors: AtomicU64::new(0),
             chats: Mutex::default(),
             cut: watch::Sender::new(()),
-        };
-        Arc::new(Self { shared: Arc::new(shared), tasks })
+        });
+        Arc::new(Self { shared, tasks })
     }
 
     /// Serves HTTP/1.1 on one connection, until either side closes it or the front is stopped.
@@ -211,7 +218,12 @@ impl GmsFront {
         self.shared.faults.get()
     }
 
-    /// Drops every connection without a word.
+    /// The server of CometD's protocol, if there is one: its settings can be changed, and it can be restarted, while it runs.
+    pub fn cometd(&self) -> Option<&BayeuxServer> {
+        self.shared.cometd.as_ref().map(|cometd| &cometd.server)
+    }
+
+    /// Drops every connection without a word, sockets included.
     pub fn cut_connections(&self) {
         self.shared.cut_connections();
     }
@@ -263,6 +275,10 @@ impl Shared {
 
     fn forget(&self, chat: &Chat) {
         self.chats().remove(&chat.id);
+    }
+
+    fn count_request(&self) {
+        self.requests.fetch_add(1, Ordering::Relaxed);
     }
 
     fn count_error(&self) -> u64 {

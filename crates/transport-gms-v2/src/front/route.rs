@@ -1,6 +1,6 @@
 //! Owns the way from a request to its operation and back: paths, keys of gateways, ordered faults.
 
-use std::sync::{Arc, atomic::Ordering};
+use std::sync::Arc;
 
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
@@ -10,6 +10,7 @@ use super::{
     Shared,
     answer::{self, Body, NoAnswer, dress, html, preflight},
     body::{self, Limits, Unread},
+    cometd,
     config::Refusals,
     faults::Instead,
     service::{Answered, Call, Outcome, failed, transient},
@@ -38,9 +39,16 @@ async fn answer(front: &Arc<Shared>, request: Request<Incoming>) -> Result<Respo
     let Some(path) = path.strip_prefix('/').and_then(|path| path.strip_prefix(&*front.config.web_app)) else {
         return Ok(html(StatusCode::NOT_FOUND));
     };
-    match path.strip_prefix("/2/chat/") {
-        Some(rest) => rest_call(front, request, rest).await,
-        None => Ok(html(StatusCode::NOT_FOUND)),
+    let below =
+        |prefix: &str| path.strip_prefix(prefix).filter(|rest| rest.is_empty() || rest.starts_with('/'));
+    if let Some(rest) = path.strip_prefix("/2/chat/") {
+        rest_call(front, request, rest).await
+    } else if below("/2/chat-ntf").is_some() {
+        cometd::companion(front, request).await
+    } else if below("/cometd").is_some() {
+        cometd::call(front, request).await
+    } else {
+        Ok(html(StatusCode::NOT_FOUND))
     }
 }
 
@@ -51,8 +59,7 @@ async fn rest_call(
     path: &str,
 ) -> Result<Response<Body>, NoAnswer> {
     let (service, rest) = path.split_once('/').unwrap_or((path, ""));
-    let known = front.config.services.iter().any(|known| known == service);
-    let Some(route) = Operation::from_rest_path(rest).filter(|_| known) else {
+    let Some(route) = Operation::from_rest_path(rest).filter(|_| front.serves(service)) else {
         return Ok(html(StatusCode::NOT_FOUND));
     };
     if request.method() != Method::POST {
@@ -65,21 +72,17 @@ async fn rest_call(
     let (parts, body) = request.into_parts();
     let arrived = match body::read(&parts.headers, body, limits(front)).await {
         Ok(arrived) => arrived,
-        Err(Unread::TooLarge) => return Ok(html(StatusCode::PAYLOAD_TOO_LARGE)),
-        Err(Unread::Malformed) => {
-            return Ok(refusal(front, ErrorEntry::new(ErrorCode::INTERNAL, "malformed body")));
-        }
-        Err(Unread::Cut) => return Err(NoAnswer),
+        Err(unread) => return malformed(front, unread),
     };
     let mut parameters = match Parameters::from_pairs(operation, arrived.pairs) {
         Ok(parameters) => parameters,
         Err(malformed) => {
-            return Ok(refusal(front, ErrorEntry::new(ErrorCode::INTERNAL, malformed.to_string())));
+            return Ok(front.refusal(ErrorEntry::new(ErrorCode::INTERNAL, malformed.to_string())));
         }
     };
     parameters.identity.chat_id = route.chat_id.map(std::borrow::Cow::into_owned);
     parameters.file_id = route.file_id.map(std::borrow::Cow::into_owned);
-    front.requests.fetch_add(1, Ordering::Relaxed);
+    front.count_request();
     let starts = operation == Operation::RequestChat;
     if front.config.affinity_cookie && !starts && !has_affinity(&parts.headers) {
         return Ok(answer::reply(StatusCode::OK, &transient()));
@@ -93,11 +96,11 @@ async fn rest_call(
     Ok(response)
 }
 
-fn limits(front: &Shared) -> Limits {
+pub(super) fn limits(front: &Shared) -> Limits {
     Limits { body: front.config.files.body_max, file: front.config.files.max_file_size }
 }
 
-fn has_api_key(front: &Shared, headers: &HeaderMap) -> bool {
+pub(super) fn has_api_key(front: &Shared, headers: &HeaderMap) -> bool {
     let Some(key) = &front.config.api_key else { return true };
     ["apikey", "x-api-key"].iter().any(|name| {
         headers.get(*name).and_then(|value| value.to_str().ok()).is_some_and(|sent| sent == key.expose())
@@ -181,20 +184,36 @@ async fn run(front: &Arc<Shared>, call: Call) -> Result<Response<Body>, NoAnswer
 fn response(front: &Shared, (_, outcome): Answered) -> Response<Body> {
     match outcome {
         Outcome::Reply(reply) => answer::reply(StatusCode::OK, &reply),
-        Outcome::Refused(error) => refusal(front, error),
+        Outcome::Refused(error) => front.refusal(error),
         Outcome::GatewayTimeout => answer::plain(StatusCode::GATEWAY_TIMEOUT, "text/html", ""),
         Outcome::File(file) => answer::file(file),
     }
 }
 
-/// The call is not acceptable (§13.2).
-fn refusal(front: &Shared, error: ErrorEntry) -> Response<Body> {
-    match front.config.refusals {
-        Refusals::BadRequest => answer::reply(StatusCode::BAD_REQUEST, &Reply::refusal(vec![error])),
-        Refusals::StatusCode => {
-            let reply =
-                Reply::failure(crate::wire::StatusCode::Failed, Identity::default(), false, vec![error]);
-            answer::reply(StatusCode::OK, &reply)
+/// A body that could not be read.
+pub(super) fn malformed(front: &Shared, unread: Unread) -> Result<Response<Body>, NoAnswer> {
+    match unread {
+        Unread::TooLarge => Ok(html(StatusCode::PAYLOAD_TOO_LARGE)),
+        Unread::Malformed => Ok(front.refusal(ErrorEntry::new(ErrorCode::INTERNAL, "malformed body"))),
+        Unread::Cut => Err(NoAnswer),
+    }
+}
+
+impl Shared {
+    pub(super) fn serves(&self, service: &str) -> bool {
+        self.config.services.iter().any(|known| known == service)
+    }
+
+    /// The call is not acceptable (§13.2).
+    pub(super) fn refusal(&self, mut error: ErrorEntry) -> Response<Body> {
+        self.refer(&mut error);
+        match self.config.refusals {
+            Refusals::BadRequest => answer::reply(StatusCode::BAD_REQUEST, &Reply::refusal(vec![error])),
+            Refusals::StatusCode => {
+                let status = crate::wire::StatusCode::Failed;
+                let reply = Reply::failure(status, Identity::default(), false, vec![error]);
+                answer::reply(StatusCode::OK, &reply)
+            }
         }
     }
 }

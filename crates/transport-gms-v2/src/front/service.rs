@@ -125,14 +125,15 @@ impl Shared {
     }
 
     /// Each error has a reference (§3.1).
-    fn refer(&self, error: &mut ErrorEntry) {
+    pub(super) fn refer(&self, error: &mut ErrorEntry) {
         if let Some(advice) = error.advice.as_mut().filter(|advice| !advice.contains("referenceId[")) {
             let reference = FIRST_REFERENCE + self.count_error();
             *advice = format!("{advice}. referenceId[{reference}]");
         }
     }
 
-    fn disturb(&self, chat: &Chat, reply: &mut Reply) {
+    /// What was ordered to go wrong with good replies.
+    pub(super) fn disturb(&self, chat: &Chat, reply: &mut Reply) {
         if reply.status_code != Some(StatusCode::Ok) || reply.identity.chat_id.is_none() {
             return;
         }

@@ -1,6 +1,11 @@
-//! The front over the simulated centre: plain HTTP over in-memory streams, in virtual time.
+//! The front as unmodified clients meet it: plain HTTP and WebSocket, over the simulated centre, on virtual time.
 #![cfg(feature = "front")]
-#![allow(clippy::unwrap_used, unreachable_pub, missing_docs, dead_code, reason = "helpers of tests")]
+#![allow(clippy::unwrap_used, unreachable_pub, missing_docs, reason = "helpers of tests")]
 
+mod backend;
+mod faults;
+mod files;
 mod rest;
 mod rig;
+mod rules;
+mod transcript;

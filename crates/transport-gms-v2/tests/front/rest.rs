@@ -52,3 +52,135 @@ async fn a_disconnect_ends_the_chat() {
     assert_eq!(client.call("disconnect", &[]).await.failure(), (200, 2, 249));
     assert_eq!(client.call("send", &[("message", "too late")]).await.failure(), (200, 2, 249));
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_own_message_comes_back_with_its_type_each_time() {
+    let rig = Rig::new();
+    let (client, contact) = rig.chat().await;
+    for kind in ["text;token=1", "text;token=1", "card"] {
+        client.call("send", &[("message", "Hello"), ("messageType", kind)]).await.ok();
+    }
+    client.call("send", &[("message", "Hello")]).await.ok();
+    let echoes = events(&client.refresh("2").await);
+    let types: Vec<_> = echoes.iter().map(|event| event["messageType"].clone()).collect();
+    assert_eq!(types, [json!("text;token=1"), json!("text;token=1"), json!("card"), json!(null)]);
+    assert_eq!(contact.truth().own_texts(), ["Hello"; 4], "a resend is stored again");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_send_with_a_position_brings_what_is_new() {
+    let rig = Rig::new();
+    let (client, contact) = rig.chat().await;
+    contact.as_agent("Maria").say("Hi!").unwrap();
+    client.text("Hi!").await;
+    let reply = client.call("send", &[("message", "Hello"), ("transcriptPosition", "3")]).await.ok();
+    assert_eq!(lines(&events(&reply)), ["3 Message Maria#2 Hi!", "4 Message Jane#1 Hello"]);
+    assert_eq!(reply["nextPosition"], 5);
+}
+
+#[tokio::test(start_paused = true)]
+async fn positions_of_a_refresh_mean_what_the_service_says() {
+    let rig = Rig::new();
+    let (client, _) = rig.chat().await;
+    client.say("one").await;
+    client.say("two").await;
+    let indexes = |reply: &serde_json::Value| {
+        events(reply).iter().map(|event| event["index"].as_u64().unwrap()).collect::<Vec<_>>()
+    };
+    for (position, expected) in [
+        ("1", vec![1, 2, 3]),
+        ("2", vec![2, 3]),
+        ("4", vec![]),
+        ("99", vec![]),
+        ("0", vec![]),
+        ("-1", vec![3]),
+        ("", vec![1, 2, 3]),
+    ] {
+        let reply = client.refresh(position).await;
+        assert_eq!(indexes(&reply), expected, "{position:?}");
+        assert_eq!(reply["nextPosition"], 4);
+    }
+    assert_eq!(indexes(&client.call("refresh", &[]).await.ok()), [1, 2, 3]);
+    assert_eq!(client.call("refresh", &[("transcriptPosition", "x")]).await.failure(), (400, -1, 500));
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_path_takes_a_slash_at_its_end() {
+    let rig = Rig::new();
+    let client = rig.start().await;
+    client.call("send/", &[("message", "Hello")]).await.ok();
+    assert_eq!(events(&client.call("refresh/", &[]).await.ok()).len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn typing_reaches_the_agent_with_the_text_so_far_and_takes_indexes() {
+    let rig = Rig::new();
+    let (client, contact) = rig.chat().await;
+    let reply = client.call("startTyping", &[("message", "I nee")]).await.ok();
+    assert_eq!((&reply["messages"], &reply["nextPosition"]), (&json!([]), &json!(3)));
+    contact.wait_for(|truth| truth.typing.iter().any(|one| one.preview.as_deref() == Some("I nee"))).await;
+    client.call("stopTyping", &[]).await.ok();
+    contact.wait_for(|truth| truth.typing.last().is_some_and(|one| !one.on)).await;
+    assert_eq!(client.refresh("2").await["nextPosition"], 4);
+    let poll = [("transcriptPosition", "4"), ("message", "I need h")];
+    client.call("refresh", &poll).await.ok();
+    contact.wait_for(|truth| truth.typing.iter().any(|one| one.preview.as_deref() == Some("I need h"))).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_client_does_beside_messages_reaches_the_centre_and_stands_once() {
+    let rig = Rig::new();
+    let (client, contact) = rig.chat().await;
+    client.call("customNotice", &[("message", "bye")]).await.ok();
+    client.call("pushUrl", &[("pushUrl", "https://shop.example.test/?x=1&y=2")]).await.ok();
+    let renamed =
+        client.call("updateNickname", &[("nickname", "Joan"), ("transcriptPosition", "4")]).await.ok();
+    assert_eq!(lines(&events(&renamed)), ["4 NicknameUpdated Joan#1 -"]);
+    client.call("updateData", &[("userData[orderId]", "A-18")]).await.ok();
+    let truth = contact.truth();
+    assert_eq!(truth.notices, ["bye".into()]);
+    assert_eq!(truth.user_data.0.get("orderId").map(String::as_str), Some("A-18"));
+    let vendor: Vec<_> = truth.vendor.iter().map(|(name, data)| (&**name, data.clone())).collect();
+    assert_eq!(
+        vendor,
+        [
+            ("pushUrl", json!({"pushUrl": "https://shop.example.test/?x=1&y=2"})),
+            ("updateNickname", json!({"nickname": "Joan"})),
+        ]
+    );
+    assert_eq!(
+        lines(&events(&client.refresh("2").await)),
+        [
+            "2 CustomNotice Jane#1 bye",
+            "3 PushUrl Jane#1 https://shop.example.test/?x=1&y=2",
+            "4 NicknameUpdated Joan#1 -",
+        ]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_read_receipt_reaches_the_agent() {
+    let rig = Rig::new();
+    let (client, contact) = rig.chat().await;
+    let read = contact.as_agent("Maria").say("Hi!").unwrap();
+    client.text("Hi!").await;
+    contact
+        .wait_for(|truth| truth.receipts.iter().any(|one| one.kind == chat_core::ReceiptKind::Delivered))
+        .await;
+    client.call("readReceipt", &[("transcriptPosition", "99")]).await.ok();
+    let truth = contact
+        .wait_for(|truth| truth.receipts.iter().any(|one| one.kind == chat_core::ReceiptKind::Read))
+        .await;
+    assert_eq!(truth.receipts.last().unwrap().message, read);
+}
+
+#[tokio::test(start_paused = true)]
+async fn unfetched_messages_are_not_told_delivered() {
+    let rig = Rig::new();
+    let (client, contact) = rig.chat().await;
+    contact.as_agent("Maria").say("Hi!").unwrap();
+    tokio::time::sleep(std::time::Duration::from_secs(20)).await;
+    assert!(contact.truth().receipts.is_empty());
+    client.refresh("1").await;
+    contact.wait_for(|truth| !truth.receipts.is_empty()).await;
+}
