@@ -165,6 +165,14 @@ impl Chat {
         taken
     }
 
+    /// A message of the chat channel that brings news.
+    pub(crate) fn hear(&mut self, reply: &Reply) -> Taken {
+        self.note(None, reply);
+        let heard = self.followed.hear(reply);
+        self.changed |= heard.changed;
+        heard
+    }
+
     /// A good reply to a request for a page of the transcript.
     pub(crate) fn page(&mut self, asked: Position, reply: &Reply) -> Page {
         self.note(Some(asked), reply);

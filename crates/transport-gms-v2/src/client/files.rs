@@ -1,11 +1,11 @@
 //! Owns files: what may be sent, sending, fetching, deleting. The same over REST and over the companion of CometD. Source: §7, §9.3.
 
 use chat_core::{AttachmentId, Delivery, Download, Error, ErrorKind, FileLimits, Result, Retry, Upload};
-use chat_net::http::{CookieJar, Reply as HttpReply};
+use chat_net::http::Reply as HttpReply;
 use futures::StreamExt;
 use http::header;
 
-use super::service::{Service, Way};
+use super::service::{Cookies, Service, Way};
 use crate::{
     error::{ChatState, Failure},
     wire::{self, ErrorCode, FILE_ID, Operation, Parameters, Reply},
@@ -18,7 +18,7 @@ const ANSWER_MAX_BYTES: usize = 64 * 1024;
 pub(crate) struct Files<'a> {
     pub(crate) service: &'a Service,
     pub(crate) way: Way,
-    pub(crate) jar: &'a CookieJar,
+    pub(crate) cookies: Cookies,
     /// Of this chat's party.
     pub(crate) parameters: Parameters,
     /// What an answer means to the connection.
@@ -29,7 +29,7 @@ impl Files<'_> {
     /// What may be sent now. Servers that say nothing about files set no limits that could be checked here.
     pub(crate) async fn limits(&self) -> Result<wire::FileLimits, Failure> {
         const OPERATION: Operation = Operation::FileLimits;
-        let answer = self.service.call(self.way, OPERATION, &self.parameters, self.jar).await;
+        let answer = self.service.call(self.way, OPERATION, &self.parameters, &self.cookies).await;
         let reply = (self.judge)(OPERATION, &answer.map_err(of_network)?)?;
         Ok(wire::FileLimits::of_reply(&reply).unwrap_or_default())
     }
@@ -46,7 +46,7 @@ impl Files<'_> {
             Failure { error: failure.error.with_delivery(Delivery::NotSent), ..failure }
         })?;
         check(upload, &limits, agent).map_err(of_network)?;
-        let answer = self.service.upload(self.way, &self.parameters, upload, self.jar).await;
+        let answer = self.service.upload(self.way, &self.parameters, upload, &self.cookies).await;
         let reply = (self.judge)(Operation::FileUpload, &answer.map_err(of_network)?)
             .map_err(|failure| Failure { error: refused(failure.error, upload), ..failure })?;
         Ok(reply.user_data.and_then(|mut data| data.0.remove(FILE_ID)).filter(|id| !id.is_empty()))
@@ -55,7 +55,7 @@ impl Files<'_> {
     /// Fetches a file. Each counts against the chat's attempts.
     pub(crate) async fn download(&self, id: &AttachmentId, max_bytes: u64) -> Result<Download, Failure> {
         let parameters = self.about(id);
-        let answer = self.service.download(self.way, &parameters, max_bytes, self.jar).await;
+        let answer = self.service.download(self.way, &parameters, max_bytes, &self.cookies).await;
         let download = answer.map_err(of_network)?;
         if !download.status().is_success() || is_envelope(download.headers()) {
             let answer = download.read(ANSWER_MAX_BYTES).await.map_err(of_network)?;
@@ -75,7 +75,7 @@ impl Files<'_> {
     /// Deletes a file.
     pub(crate) async fn delete(&self, id: &AttachmentId) -> Result<(), Failure> {
         const OPERATION: Operation = Operation::FileDelete;
-        let answer = self.service.call(self.way, OPERATION, &self.about(id), self.jar).await;
+        let answer = self.service.call(self.way, OPERATION, &self.about(id), &self.cookies).await;
         (self.judge)(OPERATION, &answer.map_err(of_network)?).map(drop)
     }
 

@@ -2,6 +2,8 @@
 
 mod capabilities;
 mod chat;
+mod cometd;
+mod connection;
 mod files;
 mod multipart;
 mod outlet;

@@ -45,12 +45,19 @@ impl Outlet {
     /// # Cancel safety
     /// What was not told yet waits for whoever tells something next.
     pub(crate) async fn tell(&self, events: Vec<TransportEvent>) -> Result<(), StreamDropped> {
-        let sender = {
-            let mut state = self.lock();
-            let sender = state.sender.clone().ok_or(StreamDropped)?;
-            state.queue.extend(events);
-            sender
-        };
+        self.queue(events);
+        self.drain().await
+    }
+
+    /// Tells what waits, waiting for room.
+    ///
+    /// # Errors
+    /// Nobody listens any more.
+    ///
+    /// # Cancel safety
+    /// Cancel-safe.
+    pub(crate) async fn drain(&self) -> Result<(), StreamDropped> {
+        let sender = self.lock().sender.clone().ok_or(StreamDropped)?;
         while !self.lock().queue.is_empty() {
             let permit = sender.reserve().await?;
             let next = self.lock().queue.pop_front();
@@ -59,6 +66,27 @@ impl Outlet {
             }
         }
         Ok(())
+    }
+
+    /// Lets these wait behind whatever waits already. Who calls this keeps the number of those that wait within bounds, and drains.
+    pub(crate) fn queue(&self, events: Vec<TransportEvent>) {
+        let mut state = self.lock();
+        if state.sender.is_some() {
+            state.queue.extend(events);
+        }
+    }
+
+    /// How many wait for room.
+    pub(crate) fn waiting(&self) -> usize {
+        self.lock().queue.len()
+    }
+
+    /// Resolves when nobody listens any more.
+    pub(crate) async fn closed(&self) {
+        let sender = self.lock().sender.clone();
+        if let Some(sender) = sender {
+            sender.closed().await;
+        }
     }
 
     /// Tells this without waiting: now if there is room, else when something is told next.

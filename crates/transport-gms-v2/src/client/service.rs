@@ -9,6 +9,7 @@ use http::{HeaderMap, HeaderValue, Request, header};
 
 use super::multipart::Multipart;
 use crate::{
+    bayeux::client::Publisher,
     config::{GmsConfig, Timings},
     wire::{Operation, Parameters},
 };
@@ -38,6 +39,15 @@ pub(crate) enum Way {
     Companion,
 }
 
+/// The cookies of a call.
+#[derive(Debug, Clone)]
+pub(crate) enum Cookies {
+    /// Of a chat over REST: they pin it to a node.
+    Jar(CookieJar),
+    /// Of a Bayeux session.
+    Header(Option<HeaderValue>),
+}
+
 impl Service {
     /// # Errors
     /// `Config`, as [`GmsConfig::check`].
@@ -58,10 +68,10 @@ impl Service {
         way: Way,
         operation: Operation,
         parameters: &Parameters,
-        jar: &CookieJar,
+        cookies: &Cookies,
     ) -> Result<Reply> {
         let (content_type, body) = plain(way, operation, parameters);
-        let request = self.request(way, operation, parameters, jar, &content_type, body)?;
+        let request = self.request(way, operation, parameters, cookies, &content_type, body)?;
         self.net.http().send(request).await
     }
 
@@ -71,13 +81,13 @@ impl Service {
         way: Way,
         parameters: &Parameters,
         upload: &Upload,
-        jar: &CookieJar,
+        cookies: &Cookies,
     ) -> Result<Reply> {
         const OPERATION: Operation = Operation::FileUpload;
         let form = form(way, OPERATION, parameters);
         let content_type = form.content_type();
         let body = form.file("file", upload);
-        self.net.http().send(self.request(way, OPERATION, parameters, jar, &content_type, body)?).await
+        self.net.http().send(self.request(way, OPERATION, parameters, cookies, &content_type, body)?).await
     }
 
     /// Fetches a file, at most `max_bytes` of it. The answer may say why not.
@@ -86,12 +96,17 @@ impl Service {
         way: Way,
         parameters: &Parameters,
         max_bytes: u64,
-        jar: &CookieJar,
+        cookies: &Cookies,
     ) -> Result<Download> {
         const OPERATION: Operation = Operation::FileDownload;
         let (content_type, body) = plain(way, OPERATION, parameters);
-        let request = self.request(way, OPERATION, parameters, jar, &content_type, body)?;
+        let request = self.request(way, OPERATION, parameters, cookies, &content_type, body)?;
         self.net.http().stream(request, max_bytes).await
+    }
+
+    /// The cookies of a Bayeux session for the companion (§9.3).
+    pub(crate) fn companion_cookies(&self, publisher: &Publisher) -> Option<HeaderValue> {
+        publisher.session()?.cookies(&self.companion.as_deref()?.parse().ok()?)
     }
 
     fn request(
@@ -99,7 +114,7 @@ impl Service {
         way: Way,
         operation: Operation,
         parameters: &Parameters,
-        jar: &CookieJar,
+        cookies: &Cookies,
         content_type: &str,
         body: Body,
     ) -> Result<Request<Body>> {
@@ -123,10 +138,14 @@ impl Service {
         let mut request = Request::post(url)
             .extension(Named(operation.name()))
             .extension(RequestTimeout(timeout))
-            .extension(jar.clone())
             .body(body)
             .map_err(|_| Error::new(ErrorKind::Config, "a request that is no URL"))?;
         *request.headers_mut() = headers.clone();
+        match cookies {
+            Cookies::Jar(jar) => drop(request.extensions_mut().insert(jar.clone())),
+            Cookies::Header(Some(value)) => drop(request.headers_mut().insert(header::COOKIE, value.clone())),
+            Cookies::Header(None) => {}
+        }
         let content_type = HeaderValue::try_from(content_type)
             .map_err(|_| Error::new(ErrorKind::Internal, "a content type that is none"))?;
         request.headers_mut().insert(header::CONTENT_TYPE, content_type);

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use chat_core::{
-    Capabilities, Capability, ConnectError, ConnectRequest, Connection, Error, ErrorKind, Intent, Result,
-    SavedSession, Secret, Transport, TransportId,
+    Capabilities, Capability, ConnectError, ConnectRequest, Connection, Error, Intent, Result, SavedSession,
+    Secret, Transport, TransportId,
 };
 use chat_net::{Net, NetConfig};
 
@@ -13,6 +13,7 @@ use super::{
     TRANSPORT_ID,
     capabilities::capabilities,
     chat::{Chat, Mode},
+    cometd::{self, Hub, NotOpen},
     polling,
     service::Service,
 };
@@ -46,6 +47,8 @@ pub struct GmsTransport(Arc<Inner>);
 pub(crate) struct Inner {
     pub(crate) config: GmsConfig,
     pub(crate) service: Service,
+    /// Unless chats are polled alone.
+    pub(crate) cometd: Option<Hub>,
 }
 
 /// Builds a [`GmsTransport`].
@@ -140,8 +143,9 @@ impl GmsBuilder {
             Some(net) => net,
             None => Net::new(&NetConfig::default().policy(config.policy()))?,
         };
+        let cometd = Hub::new(&config, &net)?;
         let service = Service::new(&config, net)?;
-        Ok(GmsTransport(Arc::new(Inner { config, service })))
+        Ok(GmsTransport(Arc::new(Inner { config, service, cometd })))
     }
 }
 
@@ -164,16 +168,27 @@ impl Transport for GmsTransport {
 
     async fn connect(&self, request: ConnectRequest) -> Result<Connection, ConnectError> {
         let ConnectRequest { intent, tap, .. } = request;
+        let inner = &self.0;
         match intent {
             Intent::Start(start) => {
-                self.0.can(self.0.mode(None))?;
-                Ok(polling::start(&self.0, &start, tap).await?)
+                if inner.mode(None) == Mode::Cometd {
+                    match cometd::start(inner, &start, tap).await {
+                        Err(NotOpen::Session(error)) if inner.falls_back(&error) => {}
+                        opened => return Ok(opened.map_err(NotOpen::into_error)?),
+                    }
+                }
+                Ok(polling::start(inner, &start, tap).await?)
             }
             Intent::Join(saved) | Intent::Resume(saved) => {
-                let mode = self.0.mode(Mode::of(&saved));
-                self.0.can(mode)?;
-                let chat = Chat::resumed(&saved, mode, &self.0.config)?;
-                Ok(polling::resume(&self.0, chat, tap).await?)
+                if inner.mode(Mode::of(&saved)) == Mode::Cometd {
+                    let chat = Chat::resumed(&saved, Mode::Cometd, &inner.config)?;
+                    match cometd::resume(inner, chat, tap).await {
+                        Err(NotOpen::Session(error)) if inner.falls_back(&error) => {}
+                        opened => return Ok(opened.map_err(NotOpen::into_error)?),
+                    }
+                }
+                let chat = Chat::resumed(&saved, Mode::Polling, &inner.config)?;
+                Ok(polling::resume(inner, chat, tap).await?)
             }
             _ => Err(Error::unsupported(Capability::Join, TRANSPORT_ID).into()),
         }
@@ -181,18 +196,21 @@ impl Transport for GmsTransport {
 
     /// Asks for nothing: nobody sees it.
     async fn verify(&self, saved: &SavedSession) -> Result<bool> {
-        polling::verify(&self.0, Chat::resumed(saved, Mode::Polling, &self.0.config)?).await
+        match self.0.config.data_url {
+            Some(_) => polling::verify(&self.0, Chat::resumed(saved, Mode::Polling, &self.0.config)?).await,
+            None => cometd::verify(&self.0, &Chat::resumed(saved, Mode::Cometd, &self.0.config)?).await,
+        }
     }
 }
 
 impl Inner {
-    /// # Errors
-    /// `Config` for what is not there yet.
-    fn can(&self, mode: Mode) -> Result<()> {
-        match mode {
-            Mode::Polling => Ok(()),
-            Mode::Cometd => Err(Error::new(ErrorKind::Config, "CometD is not supported yet")),
+    /// Whether a chat goes on by polling, because CometD has failed too often.
+    fn falls_back(&self, error: &Error) -> bool {
+        let given_up = self.cometd.as_ref().is_some_and(Hub::is_given_up);
+        if given_up {
+            tracing::warn!(%error, "CometD has failed too often: the chat is polled");
         }
+        given_up
     }
 
     /// How a chat is followed that was followed like this before.

@@ -32,8 +32,17 @@ pub(crate) enum Expect {
     },
     /// The event with this index, which is known to exist: the piece of the transcript that was asked for.
     Index(u64),
+    /// A piece of the transcript from `from` on, of which everything before `read_to` was read: pushes are never so old.
+    Replay {
+        /// As asked.
+        from: u64,
+        /// The cursor when it was asked.
+        read_to: u64,
+    },
     /// The end of the chat.
     End,
+    /// Any good answer.
+    Any,
     /// Any answer that brings no events.
     Nothing,
 }
@@ -66,6 +75,14 @@ impl Expect {
                     })
             }
             Self::Index(index) => events.iter().any(|event| event.index == Some(*index)),
+            Self::Replay { from, read_to } => {
+                let mut indexes = events.iter().filter_map(|event| event.index);
+                // With nothing read before, whatever comes is what was asked for, or is followed by it.
+                events.is_empty()
+                    || read_to <= from
+                    || indexes.any(|index| (*from..*read_to).contains(&index))
+            }
+            Self::Any => true,
             Self::End => reply.chat_ended == Some(true),
             Self::Nothing => events.is_empty(),
         }
@@ -103,6 +120,20 @@ mod tests {
         assert!(expect.is_met(&own, &reply(&message(5, 1, "hi", "text"))));
         assert!(!expect.is_met(&own, &reply(&message(4, 1, "hi", "text"))), "an older one");
         assert!(!expect.is_met(&own, &reply(&message(5, 2, "hi", "text"))), "somebody else's");
+    }
+
+    #[test]
+    fn a_piece_of_the_transcript_is_told_from_news_by_what_was_read_before() {
+        let own = Own::known(Some(1));
+        let expect = Expect::Replay { from: 3, read_to: 7 };
+        for answer in ["", r#"{"index":4},{"index":7}"#, r#"{"index":3}"#] {
+            assert!(expect.is_met(&own, &reply(answer)), "{answer}");
+        }
+        for news in [r#"{"index":7}"#, r#"{"index":8},{"index":9}"#, r#"{"type":"Notice"}"#] {
+            assert!(!expect.is_met(&own, &reply(news)), "{news}");
+        }
+        assert!(Expect::Replay { from: 7, read_to: 7 }.is_met(&own, &reply(r#"{"index":9}"#)));
+        assert!(Expect::Any.is_met(&own, &reply(r#"{"index":9}"#)));
     }
 
     #[test]

@@ -174,6 +174,11 @@ impl BayeuxSession {
         self.cookies.header_for(uri)
     }
 
+    /// Whether what is pushed is acknowledged, and repeated if it got lost.
+    pub fn is_acknowledged(&self) -> bool {
+        self.ack.is_some()
+    }
+
     /// Whether messages travel over a WebSocket.
     pub fn is_websocket(&self) -> bool {
         self.way == Way::WebSocket

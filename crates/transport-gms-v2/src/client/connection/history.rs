@@ -6,7 +6,7 @@ use chat_core::{
     Result, Sighting, Timestamp,
 };
 
-use super::Polling;
+use super::ChatConnection;
 use crate::{error::Failure, wire::Position};
 
 /// Which part of the transcript makes the page.
@@ -101,7 +101,7 @@ fn index(item: &Sighting) -> Option<u64> {
     }
 }
 
-impl Polling {
+impl ChatConnection {
     pub(super) async fn history(&self, request: &HistoryRequest) -> Result<Ack> {
         let turn = self.refreshing.lock().await;
         self.still_there()?;

@@ -8,7 +8,7 @@ use chat_core::{
 };
 use serde_json::Value;
 
-use super::Polling;
+use super::{ChatConnection, Line};
 use crate::{
     client::{TRANSPORT_ID, vendor},
     error::{ChatState, Failure},
@@ -20,7 +20,7 @@ use crate::{
 const TEXT: &str = "text";
 
 #[async_trait]
-impl ConnectionHandle for Polling {
+impl ConnectionHandle for ChatConnection {
     async fn submit(&self, command: Command) -> Result<Ack> {
         self.still_there()?;
         match command {
@@ -44,7 +44,7 @@ impl ConnectionHandle for Polling {
             }
             Command::File(command) => self.file(command).await.map(Ack::File),
             Command::Leave { end: false } => {
-                self.outlet.finish(Terminal::Ended(EndReason::Left));
+                self.finish(Terminal::Ended(EndReason::Left));
                 Ok(Ack::Done)
             }
             Command::Leave { end: true } => self.end().await,
@@ -55,11 +55,11 @@ impl ConnectionHandle for Polling {
     }
 }
 
-impl Polling {
+impl ChatConnection {
     /// # Errors
     /// `NotActive` once the terminal is set, or nobody listens.
     pub(super) fn still_there(&self) -> Result<()> {
-        if self.outlet.is_over() {
+        if self.is_over() {
             return Err(Error::new(ErrorKind::NotActive, "the connection is gone")
                 .with_retry(Retry::Backoff)
                 .with_delivery(Delivery::NotSent));
@@ -71,11 +71,14 @@ impl Polling {
     pub(super) async fn order(&self, operation: Operation, parameters: &Parameters) -> Result<Reply> {
         match self.ask(operation, parameters).await {
             Ok(reply) => {
-                // Its events, if it has any, come with the next refresh: this answer proves nothing about those before them.
-                self.chat().take(operation, None, &reply);
-                self.save();
-                if reply.chat_ended == Some(true) {
-                    self.last_look().await;
+                // Over CometD, whatever comes is told where it arrives.
+                if let Line::Rest(_) = self.line {
+                    // Its events, if it has any, come with the next refresh: this answer proves nothing about those before them.
+                    self.chat().take(operation, None, &reply);
+                    self.save();
+                    if reply.chat_ended == Some(true) {
+                        self.last_look().await;
+                    }
                 }
                 Ok(reply)
             }
@@ -91,7 +94,7 @@ impl Polling {
     }
 
     /// A message, without a position: its answer then brings nothing, and nothing that came in between is passed over (§5.4).
-    pub(super) async fn send_text(&self, token: &ClientToken, text: &Text) -> Result<Reply> {
+    pub(in crate::client) async fn send_text(&self, token: &ClientToken, text: &Text) -> Result<Reply> {
         if text.format != TextFormat::Plain {
             let capability = OutgoingBody::Text(text.clone()).capability().unwrap_or(Capability::RawEvents);
             return Err(Error::unsupported(capability, TRANSPORT_ID));
@@ -143,7 +146,7 @@ impl Polling {
             // The end does not depend on it.
             let _ = self.refresh(position).await;
         }
-        if self.outlet.is_over() {
+        if self.is_over() {
             return Ok(Ack::Done);
         }
         self.chat().ending = true;
@@ -154,7 +157,7 @@ impl Polling {
             }
             Err(failure) => {
                 let error = self.examine(failure).await;
-                if self.outlet.is_over() {
+                if self.is_over() {
                     return Ok(Ack::Done);
                 }
                 self.chat().ending = false;

@@ -1,17 +1,24 @@
 //! Owns refreshing: polls, the look after a doubtful answer, and the end. Source: §5.4, §12.1 rules 1, 2, 7 and 8.
 
-use chat_core::{Ack, Error, ErrorKind, Lost, PollScope, Result, Terminal};
+use chat_core::{Ack, Capability, Error, ErrorKind, Lost, PollScope, Result, Terminal};
 
-use super::{Polling, open::is_gone};
+use super::{ChatConnection, Line, is_gone};
 use crate::{
+    client::TRANSPORT_ID,
     error::{ChatState, Failure},
     machine::Taken,
     wire::{ErrorCode, Operation, Position, Reply},
 };
 
-impl Polling {
+impl ChatConnection {
     /// A poll. What it brings is told before it is answered.
+    ///
+    /// # Errors
+    /// `Unsupported` where events are pushed.
     pub(super) async fn poll(&self, scope: PollScope) -> Result<Ack> {
+        if let Line::Channel(_) = self.line {
+            return Err(Error::unsupported(Capability::Poll, TRANSPORT_ID));
+        }
         let _turn = self.refreshing.lock().await;
         self.still_there()?;
         let position = match scope {
@@ -29,7 +36,7 @@ impl Polling {
     }
 
     /// One refresh from `position`, while the caller holds the turn. Whatever it brings is told, the end included.
-    pub(super) async fn refresh(&self, position: Position) -> Result<(), Failure> {
+    pub(in crate::client) async fn refresh(&self, position: Position) -> Result<(), Failure> {
         let reply = self.fetch(position).await?;
         if self.take_in(position, &reply).await {
             let again = self.chat().followed.position();
@@ -44,7 +51,9 @@ impl Polling {
     pub(super) async fn fetch(&self, position: Position) -> Result<Reply, Failure> {
         let mut parameters = self.parameters();
         parameters.position = Some(position);
-        parameters.message = self.chat().preview.as_deref().map(str::to_owned);
+        if let Line::Rest(_) = self.line {
+            parameters.message = self.chat().preview.as_deref().map(str::to_owned);
+        }
         let too_long = |failure: &Failure| {
             failure.error.vendor().code.as_deref() == Some(&*ErrorCode::MESSAGE_TOO_LONG.to_string())
         };
@@ -73,7 +82,7 @@ impl Polling {
     }
 
     /// Tells what is to be saved, if it is time to.
-    pub(super) fn save(&self) {
+    pub(in crate::client) fn save(&self) {
         let saved = self.chat().save();
         if let Some(saved) = saved {
             self.outlet.hint(saved);
@@ -81,9 +90,9 @@ impl Polling {
     }
 
     /// The chat is over.
-    pub(super) fn over(&self) {
+    pub(in crate::client) fn over(&self) {
         let reason = self.chat().end_reason();
-        self.outlet.finish(Terminal::Ended(reason));
+        self.finish(Terminal::Ended(reason));
     }
 
     /// What a failed refresh that has the last word says about the chat.
@@ -111,14 +120,44 @@ impl Polling {
 
     /// Nothing more can be had with these keys.
     fn lose(&self, error: Error) -> Error {
-        self.outlet.finish(Terminal::Lost(Lost { error: error.clone(), resumable: false }));
+        self.finish(Terminal::Lost(Lost { error: error.clone(), resumable: false }));
         error
+    }
+
+    /// The service cannot be understood without another refresh.
+    pub(in crate::client) async fn look_again(&self) {
+        let _turn = self.refreshing.lock().await;
+        if !self.is_over() {
+            let position = self.chat().followed.position();
+            if let Err(failure) = self.refresh(position).await {
+                tracing::debug!(error = %failure.error, "the transcript could not be read again; the next event asks again");
+            }
+        }
+    }
+
+    /// Asks for the chat's notifications (again), and for what was missed of them.
+    pub(in crate::client) async fn attach(&self) {
+        let _turn = self.refreshing.lock().await;
+        if self.is_over() {
+            return;
+        }
+        let asked = self.chat().followed.position();
+        let mut parameters = self.parameters();
+        parameters.position = Some(asked);
+        const OPERATION: Operation = Operation::RequestNotifications;
+        // What a failure means is seen where it arrives.
+        if let Ok(reply) = self.ask(OPERATION, &parameters).await {
+            let Taken { events, over, .. } = self.chat().take(OPERATION, Some(asked), &reply);
+            if self.outlet.tell(events).await.is_ok() && over {
+                self.over();
+            }
+        }
     }
 
     /// A good answer said that the chat is over. One last look brings what was said before.
     pub(super) async fn last_look(&self) {
         let _turn = self.refreshing.lock().await;
-        if !self.outlet.is_over() {
+        if !self.is_over() {
             let position = self.chat().followed.position();
             // Nothing depends on it: over is over.
             let _ = self.refresh(position).await;
@@ -127,13 +166,13 @@ impl Polling {
     }
 
     /// What a failed operation says about the chat is confirmed with one refresh.
-    pub(super) async fn examine(&self, failure: Failure) -> Error {
+    pub(in crate::client) async fn examine(&self, failure: Failure) -> Error {
         let Failure { error, chat } = failure;
         if chat == ChatState::GoesOn {
             return error;
         }
         let _turn = self.refreshing.lock().await;
-        if !self.outlet.is_over() {
+        if !self.is_over() {
             let position = self.chat().followed.position();
             match self.refresh(position).await {
                 Ok(_) => {}
@@ -141,7 +180,7 @@ impl Polling {
                 Err(second) => drop(self.conclude(second)),
             }
         }
-        if self.outlet.is_over() { ended(&error) } else { error }
+        if self.is_over() { ended(&error) } else { error }
     }
 }
 

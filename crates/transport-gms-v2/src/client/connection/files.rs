@@ -1,23 +1,30 @@
-//! Owns the files of a polling connection.
+//! Owns the files of a connection.
 
 use chat_core::{Ack, AttachmentId, ClientToken, Download, FileLimits, Result, Sent, Upload};
 
-use super::Polling;
+use super::{ChatConnection, Line};
 use crate::{
     client::{
         files::{Files, told},
-        service::Way,
+        service::{Cookies, Way},
     },
     error::Failure,
 };
 
-impl Polling {
+impl ChatConnection {
     /// Runs `ask` over the files of this chat; what a failure says about the chat is followed up.
     async fn with_files<T>(&self, ask: impl AsyncFnOnce(Files<'_>) -> Result<T, Failure>) -> Result<T> {
+        let service = &self.inner.service;
+        let (way, cookies) = match &self.line {
+            Line::Rest(cookies) => (Way::Rest, cookies.clone()),
+            Line::Channel(line) => {
+                (Way::Companion, Cookies::Header(service.companion_cookies(line.publisher())))
+            }
+        };
         let files = Files {
-            service: &self.inner.service,
-            way: Way::Rest,
-            jar: &self.jar,
+            service,
+            way,
+            cookies,
             parameters: self.parameters(),
             judge: &|operation, answer| self.judge(operation, answer),
         };

@@ -1,0 +1,207 @@
+//! Owns the chat channel as a way to call operations: one at a time, each answered by the `data` message that shows its effect,
+//! for the service correlates nothing (§9.2).
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use chat_core::{Delivery, Error, ErrorKind, Result, Retry, Terminal};
+use serde_json::value::to_raw_value;
+use tokio::{
+    sync::{Notify, oneshot},
+    time::timeout,
+};
+
+use crate::{
+    bayeux::client::Publisher,
+    client::connection::not_answered,
+    error::{Failure, judge_reply},
+    machine::{Expect, Own},
+    wire::{Operation, Parameters, Reply},
+};
+
+/// How long an operation waits for an answer that servers need not give. Only the next operation is held up by it.
+const OPTIONAL_ANSWER: Duration = Duration::from_millis(500);
+/// How long an answer may take.
+const ANSWER: Duration = Duration::from_secs(10);
+/// How long the end of a chat is waited for (§9.4, rule 7).
+const END: Duration = Duration::from_secs(2);
+
+/// The chat channel.
+#[derive(Debug)]
+pub(crate) struct Line {
+    publisher: Publisher,
+    channel: String,
+    /// Whose turn it is.
+    turn: tokio::sync::Mutex<()>,
+    waiting: Mutex<Option<Waiting>>,
+    /// How the connection ends, once that is known.
+    terminal: Mutex<Option<Terminal>>,
+    ending: Notify,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    operation: Operation,
+    expect: Expect,
+    answer: oneshot::Sender<Result<Reply, Failure>>,
+}
+
+/// What a `data` message is.
+#[derive(Debug)]
+pub(crate) enum Heard {
+    /// The answer to an operation that asked for a piece of the transcript: it is with who asked.
+    Answer,
+    /// The transcript going on; perhaps an operation's answer as well.
+    News(Reply),
+    /// It tells of a failure, and nobody had asked.
+    Failure(Failure),
+}
+
+impl Line {
+    pub(crate) fn new(publisher: Publisher, channel: String) -> Self {
+        Self {
+            publisher,
+            channel,
+            turn: tokio::sync::Mutex::default(),
+            waiting: Mutex::default(),
+            terminal: Mutex::default(),
+            ending: Notify::new(),
+        }
+    }
+
+    /// The way to the Bayeux session.
+    pub(crate) const fn publisher(&self) -> &Publisher {
+        &self.publisher
+    }
+
+    /// Whether messages of this channel are the chat's.
+    pub(crate) fn is_channel(&self, channel: &str) -> bool {
+        self.channel == channel
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Option<Waiting>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// One operation and its answer.
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves the outcome unknown; the operation keeps its turn until it is answered.
+    pub(crate) async fn ask(
+        self: &Arc<Self>,
+        operation: Operation,
+        parameters: Parameters,
+        expect: Expect,
+    ) -> Result<Reply, Failure> {
+        let line = Arc::clone(self);
+        // In a task of its own: an answer that nobody waits for any more must not be taken for the next operation's.
+        let asked = tokio::spawn(async move { line.carry_out(operation, &parameters, expect).await });
+        asked.await.unwrap_or_else(|_| {
+            let error = Error::new(ErrorKind::Internal, operation.name());
+            Err(not_answered(error.with_delivery(Delivery::Unknown)))
+        })
+    }
+
+    async fn carry_out(
+        &self,
+        operation: Operation,
+        parameters: &Parameters,
+        expect: Expect,
+    ) -> Result<Reply, Failure> {
+        let data = to_raw_value(&parameters.to_data(operation))
+            .map_err(|_| not_answered(Error::new(ErrorKind::Internal, operation.name())))?;
+        let _turn = self.turn.lock().await;
+        let (answer, answered) = oneshot::channel();
+        *self.waiting() = Some(Waiting { operation, expect, answer });
+        let (within, needed) = match operation {
+            Operation::StartTyping | Operation::StopTyping | Operation::ReadReceipt => {
+                (OPTIONAL_ANSWER, false)
+            }
+            Operation::Disconnect => (END, false),
+            _ => (ANSWER, true),
+        };
+        let published =
+            self.publisher.publish(&self.channel, data).await.map_err(|error| not_answered(gone(error)));
+        let result = match published {
+            Err(failure) => Err(failure),
+            Ok(()) => match timeout(within, answered).await {
+                Ok(Ok(answer)) => answer,
+                Ok(Err(_)) => Err(unanswered(ErrorKind::Network, operation)),
+                Err(_) if needed => Err(unanswered(ErrorKind::Timeout, operation)),
+                Err(_) => Ok(Reply::default()),
+            },
+        };
+        *self.waiting() = None;
+        result
+    }
+
+    /// Takes in a `data` message.
+    pub(crate) fn hear(&self, own: &Own, reply: Reply) -> Heard {
+        let mut slot = self.waiting();
+        let is_met = slot.as_ref().is_some_and(|waiting| waiting.expect.is_met(own, &reply));
+        let waiting = if is_met { slot.take() } else { None };
+        drop(slot);
+        let operation = waiting.as_ref().map_or(Operation::RequestNotifications, |waiting| waiting.operation);
+        let judged = judge_reply(operation, reply);
+        let Some(Waiting { operation, answer, .. }) = waiting else {
+            return match judged {
+                Ok(reply) => Heard::News(reply),
+                Err(failure) => Heard::Failure(failure),
+            };
+        };
+        let heard = match &judged {
+            Ok(reply) if !asks_for_transcript(operation) => Heard::News(reply.clone()),
+            _ => Heard::Answer,
+        };
+        match answer.send(judged) {
+            Ok(()) => heard,
+            // Who asked has gone: nothing of the answer may be lost.
+            Err(Ok(reply)) => Heard::News(reply),
+            Err(Err(failure)) => Heard::Failure(failure),
+        }
+    }
+
+    /// How the connection ends, once that is known.
+    pub(crate) fn terminal(&self) -> Option<Terminal> {
+        self.terminal.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The connection ends like this, once; its task does what is left to do.
+    pub(crate) fn finish(&self, terminal: Terminal) {
+        self.terminal.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(terminal);
+        self.ending.notify_one();
+    }
+
+    /// Resolves when [`finish`](Self::finish) was called.
+    pub(super) async fn ending(&self) {
+        self.ending.notified().await;
+    }
+
+    /// The session is over: nobody waits in vain.
+    pub(crate) fn close(&self) {
+        *self.waiting() = None;
+    }
+}
+
+/// Whether the caller takes the answer's events, instead of the session.
+const fn asks_for_transcript(operation: Operation) -> bool {
+    matches!(operation, Operation::Refresh | Operation::RequestNotifications | Operation::RequestChat)
+}
+
+/// It may have been carried out.
+fn unanswered(kind: ErrorKind, operation: Operation) -> Failure {
+    not_answered(Error::new(kind, operation.name()).with_delivery(Delivery::Unknown))
+}
+
+/// The end of a Bayeux session is none of a chat: it is taken up again over another one.
+pub(super) fn gone(error: Error) -> Error {
+    if *error.kind() != ErrorKind::SessionLost {
+        return error;
+    }
+    Error::new(ErrorKind::Network, "the Bayeux session is gone")
+        .with_vendor(error.vendor().clone())
+        .with_delivery(Delivery::NotSent)
+        .with_retry(Retry::Backoff)
+}
