@@ -2,7 +2,9 @@
 
 use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
-use chat_core::{EndReason, Error, ErrorKind, GapHint, Lost, RawEvent, Terminal, TransportEvent};
+use chat_core::{
+    EndReason, Error, ErrorKind, GapHint, Lost, PollClass, RawEvent, SessionUpdate, Terminal, TransportEvent,
+};
 use serde_json::{Map, Value};
 use tokio::time::{Instant, sleep_until, timeout};
 
@@ -127,7 +129,7 @@ impl Driver {
                 if polls {
                     let mut chat = self.connection.chat();
                     chat.mode = Mode::Polling;
-                    let saved = chat_core::SessionUpdate::Saved(chat.saved());
+                    let saved = SessionUpdate::Saved(chat.saved());
                     drop(chat);
                     self.connection.outlet.queue(vec![TransportEvent::Session(Box::new(saved))]);
                 }
@@ -224,18 +226,30 @@ impl Driver {
 
     /// The chat server answers.
     fn available(&mut self) {
-        self.ask_at = None;
+        if self.ask_at.take().is_some() {
+            self.tell_health(PollClass::Good);
+        }
     }
 
     /// The service answers, and cannot reach the chat server: it is asked again until it does.
     fn unavailable(&mut self) {
+        self.tell_health(PollClass::Exception);
+        self.later();
+    }
+
+    fn tell_health(&self, class: PollClass) {
+        let update = SessionUpdate::ChatServer(class);
+        self.connection.outlet.queue(vec![TransportEvent::Session(Box::new(update))]);
+    }
+
+    fn later(&mut self) {
         if self.goodbye.is_none() {
             self.ask_at = Some(Instant::now() + self.inner.config.timings.poll_interval);
         }
     }
 
     fn ask_again(&mut self) {
-        self.unavailable();
+        self.later();
         let connection = Arc::clone(&self.connection);
         self.work_on(async move { connection.attach().await });
     }
