@@ -60,6 +60,8 @@ struct Entry {
     echoed: bool,
     /// New credentials were fetched for it already.
     refreshed: bool,
+    /// It must not leave again: what is on its way may arrive.
+    given_up: bool,
 }
 
 #[derive(Debug)]
@@ -172,6 +174,7 @@ impl Outbox {
                 born: 0,
                 echoed: false,
                 refreshed: false,
+                given_up: false,
             };
             if failed || gone {
                 entry.report(&mut out);
@@ -208,6 +211,9 @@ impl Outbox {
                 Body::Gone { name } => StoredBody::File { name: name.clone() },
             },
             stage: match entry.stage {
+                Stage::Queued | Stage::InFlight | Stage::Unknown { .. } if entry.given_up => {
+                    StoredStage::FailedUnknown
+                }
                 // It may leave without another save.
                 Stage::Queued if entry.may_be_there() || (index == 0 && self.released) => {
                     StoredStage::Unknown
@@ -249,6 +255,7 @@ impl Outbox {
             born: self.version,
             echoed: false,
             refreshed: false,
+            given_up: false,
         };
         let mut out = Vec::new();
         entry.report(&mut out);
@@ -285,6 +292,29 @@ impl Outbox {
         Ok(out)
     }
 
+    /// Takes a send back if it waits; what may be on its way already makes no further attempt: it arrives, or is looked for
+    /// and reported failed.
+    ///
+    /// # Errors
+    /// `NotFound` if it does not wait.
+    pub fn give_up(&mut self, now: Instant, token: &ClientToken) -> Result<Vec<OutboxAction>> {
+        let not_found = || Error::new(ErrorKind::NotFound, "no such message waits");
+        let index = self.find(token).ok_or_else(not_found)?;
+        let entry = &mut self.queue[index];
+        if !entry.may_be_there() {
+            return self.cancel(now, token);
+        }
+        entry.given_up = true;
+        if self.policy.idempotent && matches!(entry.stage, Stage::Unknown { .. }) {
+            // Nobody has looked for it so far: it would have been sent again.
+            entry.unknown_at(now);
+        }
+        self.version += 1;
+        let mut out = Vec::new();
+        self.go_on(now, &mut out);
+        Ok(out)
+    }
+
     /// Tries a failed send again, under the same token, behind what waits. One that has not failed is left as it is.
     ///
     /// # Errors
@@ -310,6 +340,7 @@ impl Outbox {
         entry.queued_at = now;
         entry.born = self.version;
         entry.refreshed = false;
+        entry.given_up = false;
         if matches!(entry.stage, Stage::Failed { may_have_arrived: true }) {
             entry.unknown_at(now);
         } else {
@@ -399,7 +430,7 @@ impl Outbox {
     /// When to call with [`OutboxInput::Tick`].
     pub fn deadline(&self) -> Option<Instant> {
         let head = self.queue.front().filter(|_| self.may_send()).and_then(|entry| match entry.stage {
-            Stage::Unknown { search, .. } if !self.policy.idempotent => match search {
+            Stage::Unknown { search, .. } if !self.policy.idempotent || entry.given_up => match search {
                 Search::Due(at) => Some(at),
                 Search::Running { .. } => None,
             },

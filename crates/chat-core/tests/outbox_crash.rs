@@ -249,3 +249,20 @@ fn what_may_be_there_is_looked_for_when_repeats_are_not_swallowed_any_more() {
         "{actions:?}"
     );
 }
+
+/// Whoever sent it was told that it may be sent again: another process must not do so, too.
+#[test]
+fn what_was_given_up_is_not_sent_by_another_process() {
+    let now = Instant::now();
+    let mut policy = OutboxPolicy::default();
+    policy.idempotent = true;
+    let mut before = Outbox::new(policy.clone(), 1);
+    before.handle(now, OutboxInput::Released);
+    let (token, _) = before.push(now, OutgoingBody::Text(Text::plain("x"))).unwrap();
+    before.give_up(now, &token).unwrap();
+    let mut after = Outbox::new(policy, 1);
+    after.restore(now, before.stored());
+    let actions = after.handle(now, OutboxInput::Released);
+    assert!(!actions.iter().any(|action| matches!(action, OutboxAction::Send(_))), "{actions:?}");
+    assert!(after.retry(now, &token).is_ok(), "it is kept for a retry by hand");
+}

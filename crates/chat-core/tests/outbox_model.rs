@@ -96,6 +96,7 @@ enum Step {
     },
     Tick,
     Cancel(usize),
+    GiveUp(usize),
     Retry(usize),
     Refreshed(bool),
     Ended,
@@ -109,6 +110,7 @@ struct Message {
     doubt: Option<u32>,
     refreshed: bool,
     echoed: bool,
+    given_up: bool,
     /// The last attempt that left.
     left: Option<u32>,
     /// The truth: the attempt that the vendor stored.
@@ -165,18 +167,31 @@ impl Model {
         self.released && !self.ended && self.access == Access::Fine
     }
 
+    /// Whether the head is looked for instead of sent again.
+    fn asks(&self) -> bool {
+        !self.idempotent || self.queue.first().is_some_and(|head| head.given_up)
+    }
+
     fn pump(&mut self) {
         if !self.may_send() || self.queue.is_empty() {
             return;
         }
+        let asks = self.asks();
+        let head = &mut self.queue[0];
+        if head.given_up && head.stage == Stage::Queued && head.doubt.is_some() {
+            head.stage = Stage::Unknown;
+            self.search = Search::Due;
+            self.searches = 0;
+            self.head_state();
+        }
         let head = &mut self.queue[0];
         match head.stage {
-            Stage::Unknown if !self.idempotent && self.search == Search::Due => {
+            Stage::Unknown if asks && self.search == Search::Due => {
                 self.search = Search::Running;
                 let number = head.number;
                 self.say(format!("settle {number}"));
             }
-            Stage::Unknown if !self.idempotent => {}
+            Stage::Unknown if asks => {}
             Stage::Queued | Stage::Unknown if !self.waiting => {
                 head.attempt += u32::from(head.stage == Stage::Unknown);
                 head.stage = Stage::InFlight;
@@ -293,6 +308,9 @@ impl Model {
         }
         head.stage = Stage::Queued;
         head.doubt = head.doubt.filter(|first| *first < head.attempt);
+        if head.given_up && head.doubt.is_none() && failure != Failure::SessionEnded {
+            return self.fail(0);
+        }
         match failure {
             Failure::SessionEnded => self.end(),
             Failure::Unauthorized if head.refreshed => {
@@ -325,13 +343,13 @@ impl Model {
             return;
         }
         match (self.queue[0].stage, self.search) {
-            (Stage::Unknown, Search::Later) if !self.idempotent => {
+            (Stage::Unknown, Search::Later) if self.asks() => {
                 self.searches += 1;
                 self.waiting = false;
                 self.search = Search::Due;
             }
-            (Stage::Unknown, Search::Again) if !self.idempotent => self.search = Search::Due,
-            (Stage::Unknown, _) if !self.idempotent => {}
+            (Stage::Unknown, Search::Again) if self.asks() => self.search = Search::Due,
+            (Stage::Unknown, _) if self.asks() => {}
             (Stage::Queued | Stage::Unknown, _) => self.waiting = false,
             _ => {}
         }
@@ -387,6 +405,7 @@ impl ReferenceStateMachine for Model {
             let any_number = 0..model.pushed;
             likely.push((1, any_number.clone().prop_map(Step::Cancel).boxed()));
             likely.push((3, any_number.clone().prop_map(Step::Retry).boxed()));
+            likely.push((2, any_number.clone().prop_map(Step::GiveUp).boxed()));
             likely.push((2, any_number.prop_map(Step::Echo).boxed()));
         }
         if model.head(&[Stage::InFlight, Stage::Unknown]).is_some() {
@@ -440,6 +459,15 @@ impl ReferenceStateMachine for Model {
                             .all(|failed| failed.number != number || failed.doubt.is_none()))
             }
             Step::Cancel(number) => number < model.pushed,
+            // As with retries: behind others its time to settle would run.
+            Step::GiveUp(number) => {
+                number < model.pushed
+                    && model
+                        .queue
+                        .iter()
+                        .skip(1)
+                        .all(|message| message.number != number || message.doubt.is_none())
+            }
             _ => true,
         }
     }
@@ -458,6 +486,7 @@ impl ReferenceStateMachine for Model {
                     doubt: None,
                     refreshed: false,
                     echoed: false,
+                    given_up: false,
                     left: None,
                     stored: None,
                 };
@@ -509,7 +538,12 @@ impl ReferenceStateMachine for Model {
             }
             Step::NotFound if m.searches >= LAST_SEARCH => {
                 m.queue[0].doubt = None;
-                m.requeue();
+                if m.queue[0].given_up {
+                    m.queue[0].stage = Stage::Queued;
+                    m.fail(0);
+                } else {
+                    m.requeue();
+                }
             }
             Step::NotFound => m.search = Search::Later,
             Step::SearchFails { again } => {
@@ -538,6 +572,24 @@ impl ReferenceStateMachine for Model {
                     return model;
                 }
             }
+            Step::GiveUp(number) => {
+                let Some(index) = m.queue.iter().position(|message| message.number == number) else {
+                    m.say("NotFound".into());
+                    return model;
+                };
+                let message = &mut m.queue[index];
+                if message.stage == Stage::Queued && message.doubt.is_none() {
+                    let message = m.take(index);
+                    m.say(format!("{number} is false {} Cancelled", message.attempt));
+                    m.say(format!("{number} cancelled"));
+                } else {
+                    message.given_up = true;
+                    if m.idempotent && message.stage == Stage::Unknown {
+                        m.search = Search::Due;
+                        m.searches = 0;
+                    }
+                }
+            }
             Step::Retry(number) => {
                 if m.queue.iter().any(|message| message.number == number) {
                     return model;
@@ -553,6 +605,7 @@ impl ReferenceStateMachine for Model {
                 let mut message = m.failed.remove(index);
                 message.attempt += 1;
                 message.refreshed = false;
+                message.given_up = false;
                 message.stage = if message.doubt.is_some() { Stage::Unknown } else { Stage::Queued };
                 m.state(&message, false);
                 if m.queue.is_empty() && message.stage == Stage::Unknown {
@@ -692,6 +745,10 @@ impl StateMachineTest for Machine {
                 Ok(actions) => this.said(actions),
                 Err(error) => refused(error),
             },
+            Step::GiveUp(number) => match this.outbox.give_up(now, &this.tokens[number].clone()) {
+                Ok(actions) => this.said(actions),
+                Err(error) => refused(error),
+            },
             Step::Retry(number) => {
                 this.resolved.remove(&number);
                 match this.outbox.retry(now, &this.tokens[number].clone()) {
@@ -706,7 +763,7 @@ impl StateMachineTest for Machine {
         if got.iter().any(|line| line.starts_with("send ")) {
             let head = &model.queue[0];
             assert!(
-                model.idempotent || head.stored.is_none(),
+                !head.given_up && (model.idempotent || head.stored.is_none()),
                 "{} is there already: this would double it",
                 head.number
             );

@@ -79,10 +79,11 @@ impl Outbox {
         }
         let stored = !self.policy.durable || self.saved >= self.version;
         let open = stored && self.lane_until.is_none();
-        let idempotent = self.policy.idempotent;
         let Some(entry) = self.queue.front_mut() else { return };
+        // What must not leave again is looked for, whatever the vendor.
+        let idempotent = self.policy.idempotent && !entry.given_up;
         if entry.stage == Stage::Queued && entry.doubt.is_some() && !idempotent {
-            // The vendor was idempotent when it left, and is not any more.
+            // The vendor was idempotent when it left, and is not any more; or it was given up.
             entry.unknown_at(now);
             entry.report(out);
         }
@@ -173,6 +174,9 @@ impl Outbox {
         // It did not arrive; an earlier attempt may have.
         entry.stage = Stage::Queued;
         entry.doubt = entry.doubt.filter(|first| *first < entry.attempt);
+        if entry.given_up && entry.doubt.is_none() {
+            return self.fail(index, error, out);
+        }
         if *error.kind() == ErrorKind::Unauthorized {
             if entry.refreshed {
                 self.access = Access::Refused;
@@ -255,7 +259,12 @@ impl Outbox {
         let Search::Running { begun } = *search else { return };
         let end = *since + within;
         if begun >= end {
-            self.queue[index].doubt = None;
+            let entry = &mut self.queue[index];
+            entry.doubt = None;
+            if entry.given_up {
+                entry.stage = Stage::Queued;
+                return self.fail(index, Error::new(ErrorKind::Expired, "given up, and not found"), out);
+            }
             self.requeue(index, out);
         } else {
             *search = Search::Due((now + within / 4).min(end));

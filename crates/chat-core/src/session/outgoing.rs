@@ -123,6 +123,12 @@ impl State {
         }
     }
 
+    pub(super) fn give_up(&mut self, now: Instant, token: &ClientToken) {
+        if let Ok(actions) = self.outbox.give_up(now, token) {
+            self.obey_outbox(now, actions);
+        }
+    }
+
     pub(super) fn outbox_input(&mut self, now: Instant, input: OutboxInput) {
         let actions = self.outbox.handle(now, input);
         self.obey_outbox(now, actions);

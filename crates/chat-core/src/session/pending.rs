@@ -48,6 +48,13 @@ impl PendingSend {
     pub fn cancel(&self) -> bool {
         self.shared.cancel(&self.token)
     }
+
+    /// Takes the message back if it is still queued; if not, no further attempt is made. What is on its way may arrive, and the
+    /// future then resolves well; otherwise it fails once the message was looked for. For those who have told somebody else
+    /// that they may send it again.
+    pub fn give_up(&self) {
+        self.shared.give_up(&self.token);
+    }
 }
 
 impl Future for PendingSend {

@@ -105,6 +105,11 @@ impl Shared {
         self.change(|state, now| state.cancel(now, token))
     }
 
+    /// Takes a message back, or lets it make no further attempt.
+    pub(super) fn give_up(&self, token: &ClientToken) {
+        self.change(|state, now| state.give_up(now, token));
+    }
+
     fn place(&self) -> Option<(&Keeper, crate::store::SessionDirectory, String)> {
         let keeper = self.keeper.as_ref()?;
         let claim = keeper.claim.lock().unwrap_or_else(PoisonError::into_inner);

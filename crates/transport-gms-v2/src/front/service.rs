@@ -360,7 +360,11 @@ impl Shared {
             }
             Ok(Err(error)) => Err(self.outcome_of(chat, &error)),
             Err(_) if pending.cancel() => Err(transient().into()),
-            Err(_) => Err(self.unanswered()),
+            Err(_) => {
+                // The client may send it again: from here on only what is on its way arrives.
+                pending.give_up();
+                Err(self.unanswered())
+            }
         }
     }
 

@@ -66,6 +66,37 @@ async fn what_waits_behind_a_slow_send_is_taken_back() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_send_that_may_have_arrived_is_never_sent_again() {
+    for (name, profile) in [
+        ("idempotent", Profile::push()),
+        ("not idempotent", Profile::push_without_idempotency()),
+        ("polling", Profile::polling()),
+    ] {
+        let rig = Rig::with(profile, |_| {});
+        let (client, contact) = rig.chat().await;
+        let network = rig.console.network();
+        // The request is held up, then cut: it did not arrive, but nobody can know.
+        network
+            .add(FaultRule::new(Point::Submit(CommandKind::Text), Fault::Delay(5_000)).when(When::First(1)));
+        assert_eq!(client.call("send", &[("message", "once")]).await.failure(), (200, 1, 0), "{name}");
+        network.drop_connections();
+        for _ in 0..6 {
+            tokio::time::sleep(Duration::from_secs(20)).await;
+            client.call("refresh", &[("transcriptPosition", "0")]).await;
+        }
+        // The client has looked for it in vain, and sends it again.
+        client.say("once").await;
+        for _ in 0..3 {
+            tokio::time::sleep(Duration::from_secs(20)).await;
+            client.refresh("0").await;
+        }
+        assert_eq!(contact.truth().own_texts(), ["once"], "{name}");
+        let all = events(&client.refresh("1").await);
+        assert_eq!(all.iter().filter(|event| event["text"] == "once").count(), 1, "{name}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_send_stored_and_cut_stands_once() {
     for (name, profile) in Profile::all() {
         let rig = Rig::with(profile, |_| {});
