@@ -136,6 +136,11 @@ impl Poll {
         self.running
     }
 
+    /// What was told as lost and is not yet recovered, for a reader who comes late.
+    pub fn standing(&self) -> Vec<PollEvent> {
+        self.health.standing()
+    }
+
     /// How many exceptions in a row there were.
     pub const fn exceptions(&self) -> u32 {
         self.health.exceptions()

@@ -97,6 +97,19 @@ impl ServerHealth {
         self.offline
     }
 
+    /// What readers were told as lost and not yet as recovered, for one who comes late.
+    pub fn standing(&self) -> Vec<PollEvent> {
+        let offline = if self.restoring { PollEvent::RestoredOffline } else { PollEvent::ServerWentOffline };
+        [
+            (self.pending, PollEvent::ConnectionPending),
+            (self.disconnected, PollEvent::Disconnected),
+            (self.offline, offline),
+        ]
+        .into_iter()
+        .filter_map(|(is, event)| is.then_some(event))
+        .collect()
+    }
+
     /// Takes in how a request went, and gives what readers are to be told, in order.
     pub fn note(&mut self, class: PollClass) -> Vec<PollEvent> {
         match class {
@@ -163,8 +176,9 @@ mod tests {
                 }
                 assert_eq!(health.note(PollClass::Exception), expected, "failure {number} of limit {limit}");
             }
+            assert_eq!(health.standing(), [ConnectionPending, ServerWentOffline]);
             assert_eq!(health.note(PollClass::Good), [ServerBackOnline, ConnectionRestored]);
-            assert_eq!(health.note(PollClass::Good), []);
+            assert_eq!((health.note(PollClass::Good), health.standing()), (vec![], vec![]));
         }
     }
 
@@ -201,6 +215,7 @@ mod tests {
         for class in [PollClass::Exception, PollClass::NoAnswer] {
             let mut health = ServerHealth::new(1).restoring(true);
             assert!(health.note(class).ends_with(&[RestoredOffline]));
+            assert!(health.standing().ends_with(&[RestoredOffline]), "for who comes late");
             assert_eq!(health.note(PollClass::Exception), []);
             assert_eq!(health.note(PollClass::Exception), [], "told already");
             assert!(health.note(PollClass::Good).ends_with(&[ServerBackOnline, ConnectionRestored]));

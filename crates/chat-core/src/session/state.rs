@@ -499,6 +499,8 @@ impl State {
         if self.ready {
             told.push(ChatEvent::Session(Arc::new(SessionEvent::Ready)));
         }
+        // The first poll of a restored chat may be answered before anybody can read.
+        told.extend(self.poll.iter().flat_map(|poll| poll.standing()).map(ChatEvent::Poll));
         told
     }
 
