@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 /// [`GmsConfig::default`] and assignments; the builder has a method for each part.
 ///
 /// How many failed polls mean that the chat server is offline (`pollExceptionLimit`) is a setting of the session:
-/// [`SessionSettings::poll_exception_limit`](chat_core::SessionSettings::poll_exception_limit).
+/// [`PollPolicy::exception_limit`](chat_core::PollPolicy::exception_limit).
 ///
 /// ```
 /// let config: transport_gms_v2::GmsConfig = serde_json::from_str(

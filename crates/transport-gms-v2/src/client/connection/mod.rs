@@ -135,7 +135,12 @@ impl ChatConnection {
 
     fn judge(&self, operation: Operation, answer: &HttpReply) -> Result<Reply, Failure> {
         self.show(operation.name(), &String::from_utf8_lossy(&answer.body));
-        judge(operation, answer)
+        let reply = judge(operation, answer)?;
+        if !self.chat().followed.identity().is_of(&reply) {
+            let error = Error::new(ErrorKind::UnexpectedResponse, "the answer is about another chat");
+            return Err(not_answered(error));
+        }
+        Ok(reply)
     }
 
     /// Shows an answer to the tap, without its secrets.
