@@ -22,7 +22,8 @@ const WAITING_MAX: usize = 1024;
 /// How long the goodbye may take, what is under way included.
 const GOODBYE: Duration = Duration::from_secs(4);
 
-type Work = Pin<Box<dyn Future<Output = ()> + Send>>;
+/// Says whether the chat's notifications come now.
+type Work = Pin<Box<dyn Future<Output = bool> + Send>>;
 
 pub(super) struct Driver {
     inner: Arc<Inner>,
@@ -31,7 +32,11 @@ pub(super) struct Driver {
     deliveries: Deliveries,
     /// Reads the transcript again, or asks for notifications again.
     work: Option<Work>,
-    /// The chat server is not available: when to ask for it again.
+    /// The chat's notifications come.
+    attached: bool,
+    /// The chat server did not answer when it was asked last.
+    failing: bool,
+    /// When to ask for notifications again.
     ask_at: Option<Instant>,
     /// Goodbye is being said, until then.
     goodbye: Option<Instant>,
@@ -45,7 +50,17 @@ impl Driver {
         deliveries: Deliveries,
     ) -> Self {
         let inner = Arc::clone(inner);
-        Self { inner, connection, line, deliveries, work: None, ask_at: None, goodbye: None }
+        Self {
+            inner,
+            connection,
+            line,
+            deliveries,
+            work: None,
+            attached: true,
+            failing: false,
+            ask_at: None,
+            goodbye: None,
+        }
     }
 
     /// Takes in what came before the task: the answer that the chat stands by, and news. `attached`: from where notifications
@@ -59,7 +74,10 @@ impl Driver {
             }
             (None, Some(StatusCode::Ok)) => self.news(&told),
             // The chat server is not available.
-            (None, _) => self.unavailable(),
+            (None, _) => {
+                self.attached = false;
+                self.unavailable();
+            }
         }
         for reply in early {
             self.news(&reply);
@@ -82,7 +100,11 @@ impl Driver {
                 _ = outlet.drain(), if outlet.waiting() > 0 => {}
                 () = until(self.goodbye) => break None,
                 () = until(self.ask_at), if self.work.is_none() => self.ask_again(),
-                () = at_work(&mut self.work) => self.work = None,
+                attached = at_work(&mut self.work) => {
+                    self.work = None;
+                    self.attached |= attached;
+                    self.settle();
+                }
                 event = self.deliveries.next(), if outlet.waiting() < WAITING_MAX => match event {
                     Some(Event::Delivery(incoming)) => self.take_in(&incoming),
                     Some(Event::Alive) => {
@@ -155,6 +177,7 @@ impl Driver {
         self.work = Some(Box::pin(async move {
             // A session that is over already is what was wanted.
             let _ = timeout(GOODBYE, publisher.disconnect(ext)).await;
+            false
         }));
     }
 
@@ -182,6 +205,7 @@ impl Driver {
                 let connection = Arc::clone(&self.connection);
                 self.work_on(async move {
                     connection.examine(failure).await;
+                    false
                 });
             }
             Heard::Answer | Heard::Failure(_) => {}
@@ -213,12 +237,15 @@ impl Driver {
             self.connection.over();
         } else if ask_again {
             let connection = Arc::clone(&self.connection);
-            self.work_on(async move { connection.look_again().await });
+            self.work_on(async move {
+                connection.look_again().await;
+                false
+            });
         }
     }
 
     /// One thing at a time: what is under way reads the same transcript.
-    fn work_on(&mut self, work: impl Future<Output = ()> + Send + 'static) {
+    fn work_on(&mut self, work: impl Future<Output = bool> + Send + 'static) {
         if self.work.is_none() {
             self.work = Some(Box::pin(work));
         }
@@ -226,15 +253,24 @@ impl Driver {
 
     /// The chat server answers.
     fn available(&mut self) {
-        if self.ask_at.take().is_some() {
+        if std::mem::take(&mut self.failing) {
             self.tell_health(PollClass::Good);
         }
+        self.settle();
     }
 
     /// The service answers, and cannot reach the chat server: it is asked again until it does.
     fn unavailable(&mut self) {
+        self.failing = true;
         self.tell_health(PollClass::Exception);
         self.later();
+    }
+
+    /// Nothing is asked again once all is well.
+    fn settle(&mut self) {
+        if self.attached && !self.failing {
+            self.ask_at = None;
+        }
     }
 
     fn tell_health(&self, class: PollClass) {
@@ -262,7 +298,7 @@ async fn until(deadline: Option<Instant>) {
     }
 }
 
-async fn at_work(work: &mut Option<Work>) {
+async fn at_work(work: &mut Option<Work>) -> bool {
     match work {
         Some(work) => work.await,
         None => std::future::pending().await,

@@ -135,23 +135,23 @@ impl ChatConnection {
         }
     }
 
-    /// Asks for the chat's notifications (again), and for what was missed of them.
-    pub(in crate::client) async fn attach(&self) {
+    /// Asks for the chat's notifications (again), and for what was missed of them. Says whether they come now.
+    pub(in crate::client) async fn attach(&self) -> bool {
+        const OPERATION: Operation = Operation::RequestNotifications;
         let _turn = self.refreshing.lock().await;
         if self.is_over() {
-            return;
+            return false;
         }
         let asked = self.chat().followed.position();
         let mut parameters = self.parameters();
         parameters.position = Some(asked);
-        const OPERATION: Operation = Operation::RequestNotifications;
         // What a failure means is seen where it arrives.
-        if let Ok(reply) = self.ask(OPERATION, &parameters).await {
-            let Taken { events, over, .. } = self.chat().take(OPERATION, Some(asked), &reply);
-            if self.outlet.tell(events).await.is_ok() && over {
-                self.over();
-            }
+        let Ok(reply) = self.ask(OPERATION, &parameters).await else { return false };
+        let Taken { events, over, .. } = self.chat().take(OPERATION, Some(asked), &reply);
+        if self.outlet.tell(events).await.is_ok() && over {
+            self.over();
         }
+        true
     }
 
     /// A good answer said that the chat is over. One last look brings what was said before.

@@ -1,0 +1,230 @@
+//! What happens to a chat over CometD when things go wrong.
+
+use std::time::Duration;
+
+use chat_core::session::ConnectionEvent;
+use chat_core::{Capability, ChatEvent, ChatSession, ErrorKind, PollEvent, StartRequest};
+use transport_gms_v2::front::{Instead, Operation};
+
+use crate::rig::{Rig, data_url, event, long_polling, shows, shows_text, texts};
+
+#[tokio::test(start_paused = true)]
+async fn a_cut_is_survived_with_the_same_session_and_nothing_is_missing() {
+    for websocket in [true, false] {
+        for acknowledge in [true, false] {
+            let rig = Rig::with(|server| server.acknowledge = acknowledge, |_| {});
+            let client = if websocket { rig.client() } else { rig.polling_client() };
+            let (session, contact) = rig.chat(client).await;
+            let agent = contact.as_agent("Maria");
+            agent.say("before").unwrap();
+            shows_text(&session, "before").await;
+            let mut events = session.events();
+            rig.network.cut();
+            event(&mut events, "the loss", |event| match event {
+                ChatEvent::Connection(told) => matches!(&*told, ConnectionEvent::Lost(_)).then_some(()),
+                _ => None,
+            })
+            .await;
+            agent.say("while away").unwrap();
+            let pending = session.send_text("from the dark").unwrap();
+            tokio::time::sleep(Duration::from_secs(2)).await;
+            rig.network.heal();
+            pending.await.unwrap();
+            shows_text(&session, "while away").await;
+            assert_eq!(rig.sessions(), 1, "the same Bayeux session, or the old one is gone");
+            assert_eq!(contact.truth().own_texts(), ["from the dark"], "once");
+            agent.say("after").unwrap();
+            shows_text(&session, "after").await;
+            assert_eq!(texts(&session).iter().filter(|text| *text == "while away").count(), 1);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_half_open_connection_is_found_and_replaced() {
+    for websocket in [true, false] {
+        let rig = Rig::new();
+        let client = if websocket { rig.client() } else { rig.polling_client() };
+        let (session, contact) = rig.chat(client).await;
+        contact.as_agent("Maria").say("before").unwrap();
+        shows_text(&session, "before").await;
+        rig.network.half_open();
+        contact.as_agent("Maria").say("into the void").unwrap();
+        tokio::time::sleep(Duration::from_secs(20)).await;
+        rig.network.heal();
+        shows_text(&session, "into the void").await;
+        session.send_text("heard").unwrap().await.unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_restarted_node_is_greeted_anew_and_told_where_to_go_on() {
+    for websocket in [true, false] {
+        let rig = Rig::new();
+        let client = if websocket { rig.client() } else { rig.polling_client() };
+        let (session, contact) = rig.chat(client).await;
+        let agent = contact.as_agent("Maria");
+        agent.say("before").unwrap();
+        shows_text(&session, "before").await;
+        for round in 0..3 {
+            rig.front.cometd().unwrap().restart();
+            agent.say(format!("restart {round}")).unwrap();
+            let send = session.send_text(format!("and I {round}")).unwrap();
+            send.await.unwrap();
+            shows_text(&session, &format!("restart {round}")).await;
+        }
+        assert_eq!(contact.truth().own_texts(), ["and I 0", "and I 1", "and I 2"], "each once");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_push_that_was_lost_is_fetched_when_the_next_one_comes() {
+    let rig = Rig::with(|server| server.lose_unheld = true, |_| {});
+    let (session, contact) = rig.chat(rig.polling_client()).await;
+    let agent = contact.as_agent("Maria");
+    let server = rig.front.cometd().unwrap();
+    // Answers take their time, and so do the connects that follow them.
+    rig.network.delay(Duration::from_millis(50));
+    for n in 0..200 {
+        agent.say(format!("line {n}")).unwrap();
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert!(server.lost() > 0);
+    rig.network.heal();
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    agent.say("the last").unwrap();
+    let expected: Vec<_> = (0..200).map(|n| format!("line {n}")).chain(["the last".to_owned()]).collect();
+    shows(&session, "everything", |session| texts(session) == expected).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_send_that_nobody_answers_stands_once() {
+    for correlation in [true, false] {
+        let rig = Rig::new();
+        let (session, contact) =
+            rig.chat(rig.client_with(|config| config.correlation_token = correlation)).await;
+        rig.instead(Operation::Send, Instead::LoseEverything, 1);
+        session.send_text("once").unwrap().await.unwrap();
+        session.send_text("twice").unwrap().await.unwrap();
+        assert_eq!(contact.truth().own_texts(), ["once", "twice"], "{correlation}");
+        assert_eq!(texts(&session), ["once", "twice"], "{correlation}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_is_told_to_who_asked_and_the_chat_goes_on() {
+    let rig = Rig::new();
+    let (session, contact) = rig.chat(rig.client()).await;
+    rig.instead(Operation::Send, Instead::Failed { code: 204, ended: false }, 1);
+    let error = session.send_text("too long").unwrap().await.unwrap_err();
+    assert!(matches!(error.kind(), ErrorKind::TooLarge { .. }), "{error}");
+    session.send_text("short").unwrap().await.unwrap();
+    assert_eq!(contact.truth().own_texts(), ["short"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_chat_server_that_is_away_is_counted_and_asked_again() {
+    let rig = Rig::new();
+    let (session, contact) = rig.chat(rig.client()).await;
+    let mut events = session.events();
+    let poll_event = |event| match event {
+        ChatEvent::Poll(told) => Some(told),
+        _ => None,
+    };
+    rig.instead(Operation::CustomNotice, Instead::Transient, 1);
+    rig.instead(Operation::RequestNotifications, Instead::Transient, 5);
+    let error = session.send_notice("x").await.unwrap_err();
+    assert_eq!(error.kind(), &ErrorKind::Server);
+    let mut told = Vec::new();
+    while told.last() != Some(&PollEvent::ConnectionRestored) {
+        told.push(event(&mut events, "the recovery", poll_event).await);
+    }
+    assert_eq!(
+        told,
+        [
+            PollEvent::ConnectionPending,
+            PollEvent::ServerWentOffline,
+            PollEvent::ServerBackOnline,
+            PollEvent::ConnectionRestored,
+        ]
+    );
+    contact.as_agent("Maria").say("back").unwrap();
+    shows_text(&session, "back").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_chat_is_restored_while_the_chat_server_is_away() {
+    let rig = Rig::new();
+    let (session, contact) = rig.chat(rig.client()).await;
+    let saved = session.session_data().unwrap();
+    drop(session);
+    rig.instead(Operation::RequestNotifications, Instead::Transient, 2);
+    let session = ChatSession::builder(rig.client()).join(saved).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    contact.as_agent("Maria").say("back").unwrap();
+    shows_text(&session, "back").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn wrong_keys_are_no_chat() {
+    let rig = Rig::new();
+    let (session, _contact) = rig.chat(rig.client()).await;
+    let mut saved = session.session_data().unwrap();
+    saved.data.insert("secureKey".into(), "wrong".into());
+    let error = ChatSession::builder(rig.client()).join(saved).await.unwrap_err().error;
+    let kind = error.kind();
+    assert!(
+        matches!(kind, ErrorKind::AccessDenied | ErrorKind::SessionLost | ErrorKind::SessionEnded),
+        "{error}"
+    );
+    assert!(!format!("{error:?}").contains("wrong"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn when_cometd_fails_too_often_the_chat_is_polled() {
+    let rig = Rig::new();
+    let client = || {
+        rig.client_with(|config| {
+            config.data_url = Some(data_url());
+            long_polling(config);
+        })
+    };
+    let (session, contact) = rig.chat(client()).await;
+    assert!(!session.capabilities().can(Capability::Poll));
+    contact.as_agent("Maria").say("before").unwrap();
+    shows_text(&session, "before").await;
+    // The CometD server is gone for good; the rest of the service is there.
+    rig.front.cometd().unwrap().configure(|config| config.max_sessions = 0);
+    rig.front.cometd().unwrap().restart();
+    contact.as_agent("Maria").say("meanwhile").unwrap();
+    shows(&session, "polling", |session| session.capabilities().can(Capability::Poll)).await;
+    shows_text(&session, "meanwhile").await;
+    session.send_text("polled").unwrap().await.unwrap();
+    contact.as_agent("Maria").say("after").unwrap();
+    shows_text(&session, "after").await;
+    assert_eq!(session.session_data().unwrap().text("mode"), Some("polling"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_way_to_poll_the_chat_waits_for_cometd() {
+    let rig = Rig::new();
+    let (session, contact) = rig.chat(rig.client()).await;
+    let server = rig.front.cometd().unwrap();
+    server.configure(|config| config.max_sessions = 0);
+    server.restart();
+    contact.as_agent("Maria").say("meanwhile").unwrap();
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    server.configure(|config| config.max_sessions = 100);
+    shows_text(&session, "meanwhile").await;
+    assert!(!session.capabilities().can(Capability::Poll));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_start_that_may_have_arrived_is_not_repeated() {
+    let rig = Rig::new();
+    rig.instead(Operation::RequestChat, Instead::LoseEverything, 1);
+    let error =
+        ChatSession::builder(rig.client()).start(StartRequest::named("Jane")).await.unwrap_err().error;
+    assert_eq!(error.retry(), chat_core::Retry::Never, "{error}");
+    assert_eq!(rig.console.contacts().len(), 1);
+}
