@@ -59,6 +59,10 @@ pub enum Capability {
     Poll,
     /// The vendor swallows a repeated send with the same client token.
     IdempotentSend,
+    /// Own texts come back with the client token that they were sent with, on every connection of the participant and in the
+    /// history. An unanswered text is then settled by its token alone, and an equal text of another tab never settles it. Files
+    /// are still told by their name.
+    EchoToken,
     /// A tap on raw traffic.
     RawTap,
     /// A vendor-only command.
@@ -93,6 +97,7 @@ impl fmt::Display for Capability {
             Self::UserDataDuringChat => "user data during the chat",
             Self::Poll => "polling",
             Self::IdempotentSend => "idempotent sending",
+            Self::EchoToken => "client tokens on own echoes",
             Self::RawTap => "the raw tap",
             Self::Vendor => "this vendor command",
         })
@@ -144,7 +149,7 @@ impl FromIterator<Capability> for CapabilitySet {
 
 impl Capability {
     /// Every capability, in declaration order.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 28] = [
         Self::Start,
         Self::Join,
         Self::Restore,
@@ -170,6 +175,7 @@ impl Capability {
         Self::UserDataDuringChat,
         Self::Poll,
         Self::IdempotentSend,
+        Self::EchoToken,
         Self::RawTap,
         Self::Vendor,
     ];

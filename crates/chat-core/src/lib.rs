@@ -38,7 +38,9 @@ pub use message::{
     Interactive, Participant, Place, Primary, Processing, RawEvent, Receipt, Role, SendStage, SendState,
     Sighting, SystemEvent, Text, TextFormat, ViewReference,
 };
-pub use outbox::{Outbox, OutboxAction, OutboxInput, OutboxPolicy, StoredBody, StoredSend, StoredStage};
+pub use outbox::{
+    Departure, Outbox, OutboxAction, OutboxInput, OutboxPolicy, StoredBody, StoredSend, StoredStage,
+};
 pub use poll::{Poll, PollAction, PollClass, PollEvent, PollInput, PollPolicy, ServerHealth};
 pub use receipts::{ReceiptPolicy, Receipts};
 pub use roster::{Member, Presence, Roster, RosterEvent, RosterFact, Stats};

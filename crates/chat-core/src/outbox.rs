@@ -4,7 +4,9 @@ use std::{collections::VecDeque, time::Duration};
 
 use tokio::time::Instant;
 
-pub use self::signals::{OutboxAction, OutboxInput, OutboxPolicy, StoredBody, StoredSend, StoredStage};
+pub use self::signals::{
+    Departure, OutboxAction, OutboxInput, OutboxPolicy, StoredBody, StoredSend, StoredStage,
+};
 use crate::{
     backoff::Backoff,
     command::{OutgoingBody, Sent},
@@ -154,7 +156,7 @@ impl Outbox {
     /// first; files are reported failed, since their bytes are gone. The time to live counts from `now`.
     pub fn restore(&mut self, now: Instant, stored: Vec<StoredSend>) -> Vec<OutboxAction> {
         let mut out = Vec::new();
-        for StoredSend { token, sequence, attempt, body, stage } in stored {
+        for StoredSend { token, sequence, attempt, body, stage, .. } in stored {
             self.next_sequence = self.next_sequence.max(sequence.saturating_add(1));
             let (body, gone) = match body {
                 StoredBody::Text(text) => (Body::Here(OutgoingBody::Text(text)), false),
@@ -223,6 +225,7 @@ impl Outbox {
                 Stage::Failed { may_have_arrived: false } => StoredStage::Failed,
                 Stage::Failed { may_have_arrived: true } => StoredStage::FailedUnknown,
             },
+            after: None,
         };
         self.queue.iter().enumerate().chain(self.failed.iter().enumerate()).map(store).collect()
     }

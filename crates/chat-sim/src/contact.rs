@@ -7,10 +7,10 @@ use std::{
 
 use bytes::Bytes;
 use chat_core::{
-    Alias, Attachment, AttachmentId, AttachmentStatus, Capabilities, Chunk, ClientToken, Content, EndReason,
-    Error, ErrorKind, MessageId, Participant, ParticipantId, ParticipantUpdate, Place, Primary, Receipt,
-    ReceiptKind, ReceiptSignal, Result, Role, Scope, SegmentId, SessionUpdate, Sighting, StartRequest,
-    SystemEvent, Text, Timestamp, TransportEvent, TypingSignal, TypingUpdate, UserData,
+    Alias, Attachment, AttachmentId, AttachmentStatus, Capabilities, Capability, Chunk, ClientToken, Content,
+    EndReason, Error, ErrorKind, MessageId, Participant, ParticipantId, ParticipantUpdate, Place, Primary,
+    Receipt, ReceiptKind, ReceiptSignal, Result, Role, Scope, SegmentId, SessionUpdate, Sighting,
+    StartRequest, SystemEvent, Text, Timestamp, TransportEvent, TypingSignal, TypingUpdate, UserData,
 };
 use tokio::task::AbortHandle;
 
@@ -224,7 +224,9 @@ impl Contact {
     pub(crate) fn bare(&self, item: &Item, profile: &Profile) -> Sighting {
         let mut sighting = Sighting::new(self.segments[item.key.segment].id.clone())
             .with_alias(Alias::message(&self.scope, &item.key.id));
-        if let Some(token) = item.token.as_ref().filter(|_| item.own && profile.echo_token) {
+        if let Some(token) =
+            item.token.as_ref().filter(|_| item.own && profile.capabilities.can(Capability::EchoToken))
+        {
             sighting.aliases.insert(Alias::token(&self.scope, token));
         }
         if let Content::Files(files) = &item.content {

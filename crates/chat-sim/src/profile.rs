@@ -31,11 +31,11 @@ pub enum AckDetail {
 /// A kind of contact centre: start with a constructor, then set fields.
 ///
 /// ```
-/// use chat_sim::Profile;
+/// use chat_sim::{AckDetail, Profile};
 ///
 /// let nasty = Profile::push().tuned(|p| {
 ///     p.empty_pages = true;
-///     p.echo_token = false;
+///     p.ack = AckDetail::IdOnly;
 /// });
 /// assert!(nasty.empty_pages);
 /// ```
@@ -46,8 +46,6 @@ pub struct Profile {
     pub capabilities: Capabilities,
     /// How items are ordered.
     pub order: Order,
-    /// Own messages come back with their client token.
-    pub echo_token: bool,
     /// What the answer to a send tells.
     pub ack: AckDetail,
     /// A start that repeats an earlier key is that start.
@@ -109,7 +107,6 @@ impl Profile {
         Self {
             capabilities,
             order: Order::Instant,
-            echo_token: true,
             ack: AckDetail::Full,
             idempotent_start: true,
             replay_on_connect: false,
@@ -133,10 +130,10 @@ impl Profile {
         }
     }
 
-    /// Push whose echo carries no client token and whose answer to a send tells the id alone.
+    /// Push whose echoes carry no client token and whose answer to a send tells the id alone.
     pub const fn push_without_echo_token() -> Self {
         let mut profile = Self::push();
-        profile.echo_token = false;
+        profile.capabilities = profile.capabilities.without(Capability::EchoToken);
         profile.ack = AckDetail::IdOnly;
         profile
     }
@@ -197,7 +194,8 @@ impl Profile {
     /// Push that can send plain text and nothing else.
     pub const fn minimal() -> Self {
         let mut profile = Self::push_without_history();
-        profile.capabilities = Capabilities::new().with(Capability::Start).with(Capability::Restore);
+        profile.capabilities =
+            Capabilities::new().with(Capability::Start).with(Capability::Restore).with(Capability::EchoToken);
         profile
     }
 

@@ -11,8 +11,8 @@ use crate::{
     backoff::BackoffPolicy,
     command::{Outgoing, OutgoingBody, Sent},
     error::{Error, Result},
-    ids::ClientToken,
-    message::{SendState, Text},
+    ids::{ClientToken, MessageId, SegmentId},
+    message::{Place, SendState, Text},
 };
 
 /// How an [`Outbox`] behaves.
@@ -169,6 +169,20 @@ pub struct StoredSend {
     pub body: StoredBody,
     /// Where it stands.
     pub stage: StoredStage,
+    /// Where the chat stood when it first left, if it may have left and anything was known then. The session fills it in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<Departure>,
+}
+
+/// The newest message of the vendor's that was known when a send first left: its echo stands behind it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Departure {
+    /// The vendor's id.
+    pub id: MessageId,
+    /// In which vendor session it stands.
+    pub segment: SegmentId,
+    /// Where it stands there.
+    pub place: Place,
 }
 
 /// What a [`StoredSend`] holds.

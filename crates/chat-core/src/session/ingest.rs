@@ -9,7 +9,6 @@ use super::{
         AuthenticationEvent, ChatEvent, DeepHeartbeat, MessageBatch, ParticipantEvent, ReceiptEvent,
         SessionEvent,
     },
-    outgoing::names_its_send,
     state::State,
 };
 use crate::{
@@ -89,14 +88,12 @@ impl State {
     pub(super) fn sight(&mut self, now: Instant, sighting: Sighting, origin: Origin) {
         if origin != Origin::Answer {
             if let Some(token) = self.own_token(&sighting) {
-                self.outbox_input(now, OutboxInput::EchoSeen { token });
+                // The row has the vendor's name before its send is told as sent.
+                self.sight_now(now, sighting, origin);
+                return self.outbox_input(now, OutboxInput::EchoSeen { token });
             } else if self.explain(now, &sighting) {
                 return;
-            } else if sighting.own == Some(true)
-                && self.outbox.unsettled().is_some()
-                && names_its_send(&sighting).is_none()
-                && !self.knows_any(&sighting.aliases)
-            {
+            } else if self.outbox.unsettled().is_some() && self.may_echo(&sighting) {
                 let restored = origin == Origin::Past;
                 if let Some(freed) = self.held.hold(sighting, restored) {
                     self.sight_now(

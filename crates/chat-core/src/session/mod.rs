@@ -14,6 +14,7 @@ mod leaving;
 mod outgoing;
 mod pending;
 mod settings;
+mod settling;
 mod shared;
 mod state;
 

@@ -7,23 +7,18 @@ use tokio::{sync::oneshot, time::Instant};
 
 use super::{
     event::{ChatEvent, SentMessage},
+    settling::shown,
     state::{Origination, State, Ticket, Waiter},
 };
 use crate::{
     capabilities::Capability,
-    command::{
-        Ack, Command, Direction, HistoryFrom, HistoryPage, HistoryRequest, OutgoingBody, PollScope,
-        ReceiptKind, ReceiptSignal, Sent, TypingSignal,
-    },
+    command::{Ack, Command, OutgoingBody, PollScope, ReceiptKind, ReceiptSignal, Sent, TypingSignal},
     error::{Error, Result, Retry},
     ids::{ClientToken, Scope, TransportId},
-    message::{
-        Alias, AliasKind, Aliases, Attachment, AttachmentStatus, Content, SendStage, SendState, Sighting,
-        TextFormat,
-    },
+    message::{Alias, Content, SendStage, SendState, TextFormat},
     outbox::{OutboxAction, OutboxInput},
     poll::{Poll, PollAction, PollClass, PollEvent, PollInput},
-    transcript::{LocalRow, Row, Transcript},
+    transcript::{LocalRow, Row},
     typing::TypingAction,
 };
 
@@ -108,11 +103,6 @@ impl State {
         self.info.as_ref().map_or_else(|| Scope::new(""), |info| info.scope.clone())
     }
 
-    /// Whether the transcript holds a message under one of these names.
-    pub(super) fn knows_any(&self, aliases: &Aliases) -> bool {
-        aliases.iter().any(|alias| self.transcript.get(alias).is_some())
-    }
-
     pub(super) fn cancel(&mut self, now: Instant, token: &ClientToken) -> bool {
         match self.outbox.cancel(now, token) {
             Ok(actions) => {
@@ -138,23 +128,11 @@ impl State {
         for action in actions {
             match action {
                 OutboxAction::Send(outgoing) => {
+                    self.departs(&outgoing.token);
                     let ticket = Ticket::Send { token: outgoing.token.clone(), attempt: outgoing.attempt };
                     self.submit(now, ticket, Command::Send(outgoing));
                 }
-                OutboxAction::Settle { token, body, .. } => {
-                    self.settling = Some((token.clone(), body));
-                    if !self.capabilities.can(Capability::History) {
-                        // What the connection has told is all there is to look through.
-                        self.on_settle_answer(now, token, Ok(HistoryPage::default()));
-                        continue;
-                    }
-                    let request = HistoryRequest {
-                        direction: Direction::Older,
-                        from: HistoryFrom::Newest,
-                        limit: self.settings.backfill_page,
-                    };
-                    self.submit(now, Ticket::Settle { token }, Command::History(request));
-                }
+                OutboxAction::Settle { token, body, .. } => self.settle(now, token, body),
                 OutboxAction::State { token, state } => {
                     let alias = Alias::token(&self.scope(), &token);
                     self.transcript.set_send_state(&alias, state);
@@ -212,100 +190,10 @@ impl State {
             }
             _ => None,
         };
-        if let Some((token, content)) = acked
-            && !self.has_vendor_name(&token)
-        {
-            self.awaited.push(token, content);
+        if let Some((token, content)) = acked {
+            self.await_echo(token, content);
         }
         self.outbox_input(now, input);
-    }
-
-    /// Whether the vendor has told a name of its own for the send.
-    fn has_vendor_name(&self, token: &ClientToken) -> bool {
-        let row = self.transcript.get(&Alias::token(&self.scope(), token));
-        row.is_some_and(|row| row.aliases().iter().any(|alias| alias.kind != AliasKind::Token))
-    }
-
-    /// Whether `sighting` is the echo of a send whose answer told no id: then the two are linked.
-    pub(super) fn explain(&mut self, now: Instant, sighting: &Sighting) -> bool {
-        if self.awaited.is_empty()
-            || sighting.own != Some(true)
-            || names_its_send(sighting).is_some()
-            || self.knows_any(&sighting.aliases)
-            || self.is_past(sighting)
-        {
-            return false;
-        }
-        let mut awaited = std::mem::take(&mut self.awaited);
-        awaited.retain(|token| !self.has_vendor_name(token));
-        let named = !sighting.aliases.is_empty();
-        let token = awaited.find(named, |sent| same(sent, sighting.content.as_ref()));
-        self.awaited = awaited;
-        match token {
-            Some(token) => {
-                self.sight_answer(now, &token, sighting);
-                true
-            }
-            None => false,
-        }
-    }
-
-    /// Whether it stands before everything that is known: paging back finds such, and they echo nothing of now.
-    fn is_past(&self, sighting: &Sighting) -> bool {
-        let oldest = self.transcript.oldest_placed().and_then(|row| row.mark());
-        match (Transcript::mark_of(sighting), oldest) {
-            (Some(mark), Some(oldest)) => self.transcript.compare(&mark, &oldest).is_lt(),
-            _ => false,
-        }
-    }
-
-    /// Links the client token with the vendor's ids, and joins what the answer tells.
-    fn sight_answer(&mut self, now: Instant, token: &ClientToken, told: &Sighting) {
-        let own = Alias::token(&self.scope(), token);
-        let mut told = told.clone();
-        let others: Vec<_> = told.aliases.iter().filter(|alias| **alias != own).cloned().collect();
-        for alias in &others {
-            if let Err(conflict) = self.transcript.link(&own, alias) {
-                self.publish(ChatEvent::Error(conflict.into()));
-                return;
-            }
-        }
-        told.aliases.insert(own);
-        told.own = Some(true);
-        self.sight_now(now, told, super::ingest::Origin::Answer);
-    }
-
-    /// Looks for the own echo of an unanswered send among own sightings that nothing else explains.
-    pub(super) fn on_settle_answer(&mut self, now: Instant, token: ClientToken, result: Result<HistoryPage>) {
-        let Some((settling, body)) = self.settling.take() else { return };
-        if settling != token {
-            return;
-        }
-        let page = match result {
-            Ok(page) => page,
-            Err(error) => return self.outbox_input(now, OutboxInput::SettleFailed { token, error }),
-        };
-        // What an earlier send left there is not this one.
-        for item in &page.items {
-            self.explain(now, item);
-        }
-        let wanted = shown(&body);
-        let is_it = |sighting: &&Sighting| match names_its_send(sighting) {
-            Some(named) => *named == *token.as_str(),
-            None => {
-                sighting.own == Some(true)
-                    && same(&wanted, sighting.content.as_ref())
-                    && !self.knows_any(&sighting.aliases)
-                    && !self.is_past(sighting)
-            }
-        };
-        let found = page.items.iter().chain(self.held.iter()).find(is_it).cloned();
-        if let Some(found) = &found {
-            self.sight_answer(now, &token, found);
-        }
-        let found = found.is_some();
-        self.outbox_input(now, OutboxInput::SettleDone { token, found });
-        self.sight_page(now, &page);
     }
 
     /// The credentials were refused on a send: the connection is made anew, once.
@@ -460,36 +348,5 @@ fn log_poll(transport: TransportId, event: PollEvent) {
             tracing::warn!(%transport, "no request was answered for long: the server may give the chat up");
         }
         event => tracing::debug!(%transport, ?event, "polling"),
-    }
-}
-
-/// How an outgoing message stands in the transcript before the vendor has it.
-pub(super) fn shown(body: &OutgoingBody) -> Content {
-    match body {
-        OutgoingBody::Text(text) => Content::Text(text.clone()),
-        OutgoingBody::File(upload) => Content::Files(vec![Attachment {
-            id: "".into(),
-            name: Arc::clone(&upload.name),
-            content_type: Arc::clone(&upload.content_type),
-            size: Some(upload.size),
-            status: AttachmentStatus::InProgress,
-        }]),
-    }
-}
-
-/// Which send a sighting says that it echoes: then neither time nor content make it another's.
-pub(super) fn names_its_send(sighting: &Sighting) -> Option<&str> {
-    sighting.aliases.least(AliasKind::Token).map(|alias| &*alias.value)
-}
-
-/// Whether a vendor's content is what was sent. Only for settling a send whose answer was lost.
-fn same(wanted: &Content, seen: Option<&Content>) -> bool {
-    match (wanted, seen) {
-        (Content::Text(wanted), Some(Content::Text(seen))) => wanted.body == seen.body,
-        (Content::Files(wanted), Some(Content::Files(seen))) => {
-            wanted.len() == seen.len()
-                && wanted.iter().zip(seen).all(|(wanted, seen)| wanted.name == seen.name)
-        }
-        _ => false,
     }
 }

@@ -16,17 +16,18 @@ use super::{
     fanout::{Fanout, Ring},
     heard::ReceiptsHeard,
     settings::SessionSettings,
+    settling::{Departures, Settling},
 };
 
 use crate::{
     capabilities::Capabilities,
-    command::{Ack, Command, HistoryPage, OutgoingBody},
+    command::{Ack, Command, HistoryPage},
     error::{Error, ErrorKind, Result},
     event::EndReason,
     ids::{ClientToken, TransportId},
     link::{Link, LinkInput},
     message::{Attachment, AttachmentStatus, Content},
-    outbox::{Outbox, OutboxInput, StoredBody, StoredSend},
+    outbox::{Outbox, OutboxInput, StoredBody, StoredSend, StoredStage},
     poll::{Poll, PollClass, PollInput},
     receipts::Receipts,
     roster::Roster,
@@ -63,7 +64,7 @@ pub(super) enum Effect {
 #[derive(Debug)]
 pub(super) enum Ticket {
     Send { token: ClientToken, attempt: u32 },
-    Settle { token: ClientToken },
+    Settle { token: ClientToken, generation: u64 },
     Typing,
     Receipt(crate::command::ReceiptSignal),
     Backfill { generation: u64 },
@@ -104,7 +105,8 @@ pub(super) struct State {
     pub(super) held: HeldEchoes,
     pub(super) awaited: AwaitedEchoes,
     /// The send whose own echo is being looked for.
-    pub(super) settling: Option<(ClientToken, OutgoingBody)>,
+    pub(super) settling: Option<Box<Settling>>,
+    pub(super) departures: Departures,
     /// New credentials were asked for because a send was refused.
     pub(super) refreshing: bool,
     pub(super) seed: u64,
@@ -219,6 +221,7 @@ impl State {
             held: HeldEchoes::default(),
             awaited: AwaitedEchoes::default(),
             settling: None,
+            departures: Departures::default(),
             refreshing: false,
             seed,
             info,
@@ -262,6 +265,11 @@ impl State {
         }
         let shown: Vec<_> =
             sends.iter().map(|send| (send.token.clone(), stored_content(&send.body))).collect();
+        self.departures = sends
+            .iter()
+            .filter(|send| matches!(send.stage, StoredStage::Unknown | StoredStage::FailedUnknown))
+            .map(|send| (send.token.clone(), send.after.clone()))
+            .collect();
         let actions = self.outbox.restore(now, sends);
         for (token, content) in shown {
             self.show_local(&token, content);
@@ -318,7 +326,9 @@ impl State {
     pub(super) fn take_answer(&mut self, now: Instant, ticket: Ticket, result: Result<Ack>) {
         match ticket {
             Ticket::Send { token, attempt } => self.on_send_answer(now, token, attempt, result),
-            Ticket::Settle { token } => self.on_settle_answer(now, token, page_of(result)),
+            Ticket::Settle { token, generation } => {
+                self.on_settle_answer(now, token, generation, page_of(result));
+            }
             Ticket::Typing => {}
             Ticket::Receipt(signal) => self.on_receipt_answer(now, &signal, result.is_err()),
             Ticket::Backfill { generation } => self.on_backfill_answer(now, generation, page_of(result)),
@@ -465,7 +475,7 @@ impl State {
                 saved,
                 info: self.info.clone(),
                 saved_at: Some(now),
-                outbox: self.outbox.stored(),
+                outbox: self.stored_sends(),
                 filters: self.filters.clone(),
             },
         ))
