@@ -81,6 +81,7 @@ pub(super) struct State {
     /// Whoever keeps the chat alive without asking: attached CometD sessions.
     attached: usize,
     asked: Instant,
+    refreshes: Refreshes,
     happened: Instant,
     alerted: Option<Instant>,
     pub(super) ended: bool,
@@ -102,6 +103,23 @@ struct Expected {
     content: Content,
     /// It stands in the transcript.
     told: bool,
+}
+
+/// Refreshes of one chat.
+#[derive(Debug, Default)]
+struct Refreshes {
+    now: u32,
+    at_once: u32,
+}
+
+/// A refresh that is under way.
+#[derive(Debug)]
+pub(super) struct Refreshing(Arc<Chat>);
+
+impl Drop for Refreshing {
+    fn drop(&mut self) {
+        self.0.state().refreshes.now -= 1;
+    }
 }
 
 /// How a chat comes to its end.
@@ -131,6 +149,7 @@ impl Chat {
             alias: 200 + u32::from(fastrand_byte()),
             attached: 0,
             asked: now,
+            refreshes: Refreshes::default(),
             happened: now,
             alerted: None,
             ended: false,
@@ -170,6 +189,24 @@ impl Chat {
     /// A request came.
     pub(super) fn touch(&self) {
         self.state().asked = Instant::now();
+    }
+
+    /// Whether a request came within this time, or somebody is attached.
+    pub(super) fn is_heard(&self, within: Duration) -> bool {
+        let state = self.state();
+        state.attached > 0 || state.asked.elapsed() < within
+    }
+
+    /// A refresh is under way until what this gives is dropped.
+    pub(super) fn refreshing(self: &Arc<Self>) -> Refreshing {
+        let refreshes = &mut self.state().refreshes;
+        refreshes.now += 1;
+        refreshes.at_once = refreshes.at_once.max(refreshes.now);
+        Refreshing(Arc::clone(self))
+    }
+
+    pub(super) fn refreshes_at_once(&self) -> u32 {
+        self.state().refreshes.at_once
     }
 
     pub(super) fn is_over(&self) -> bool {

@@ -41,7 +41,7 @@ use std::{
     time::Duration,
 };
 
-use chat_core::{Secret, Transport};
+use chat_core::{ChatSession, Secret, Transport};
 use hyper::{server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
@@ -191,6 +191,26 @@ impl GmsFront {
     pub fn chat_ids(&self) -> Vec<String> {
         let chats = self.shared.chats();
         chats.values().filter(|chat| !chat.is_over()).map(|chat| chat.id.clone()).collect()
+    }
+
+    /// The ids of all chats that are known, those included that are over and can still be read, in no order.
+    pub fn known_chats(&self) -> Vec<String> {
+        self.shared.chats().keys().cloned().collect()
+    }
+
+    /// The session behind a chat that is known.
+    pub fn session(&self, chat_id: &str) -> Option<ChatSession> {
+        self.shared.chat(chat_id).map(|chat| chat.session.clone())
+    }
+
+    /// Whether the client of a chat was heard within this time, or is attached to a CometD session.
+    pub fn is_heard(&self, chat_id: &str, within: Duration) -> bool {
+        self.shared.chat(chat_id).is_some_and(|chat| chat.is_heard(within))
+    }
+
+    /// How many refreshes of a chat were under way at a time, at most: a client's never overlap.
+    pub fn refreshes_at_once(&self, chat_id: &str) -> u32 {
+        self.shared.chat(chat_id).map_or(0, |chat| chat.refreshes_at_once())
     }
 
     /// How many requests came so far, of all operations.

@@ -69,6 +69,9 @@ async fn rest_call(
         return Ok(answer::invalid_api_key());
     }
     let operation = route.operation;
+    // From its first byte to its answer.
+    let refreshed = route.chat_id.as_deref().filter(|_| operation == Operation::Refresh);
+    let _refreshing = refreshed.and_then(|id| front.chat(id)).map(|chat| chat.refreshing());
     let (parts, body) = request.into_parts();
     let arrived = match body::read(&parts.headers, body, limits(front)).await {
         Ok(arrived) => arrived,

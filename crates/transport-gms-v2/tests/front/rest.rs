@@ -1,6 +1,9 @@
 //! A chat over REST: start, send, refresh, disconnect; what the transcript shows and where its positions lead.
 
+use std::time::Duration;
+
 use serde_json::json;
+use transport_gms_v2::front::{Instead, Operation};
 
 use crate::rig::{Rig, SERVICE, events, lines};
 
@@ -183,4 +186,26 @@ async fn unfetched_messages_are_not_told_delivered() {
     assert!(contact.truth().receipts.is_empty());
     client.refresh("1").await;
     contact.wait_for(|truth| !truth.receipts.is_empty()).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_watches_the_front_knows_who_is_there_and_what_is_behind() {
+    let rig = Rig::new();
+    let (client, contact) = rig.chat().await;
+    let front = &rig.front;
+    let id = front.chat_ids().pop().unwrap();
+    assert_eq!(front.known_chats(), [id.clone()]);
+    let info = front.session(&id).and_then(|session| session.info()).unwrap();
+    assert_eq!(info.scope, contact.id().into());
+    let seconds = Duration::from_secs;
+    assert!(front.is_heard(&id, seconds(5)));
+    tokio::time::sleep(seconds(6)).await;
+    assert!(!front.is_heard(&id, seconds(5)));
+    assert_eq!(front.refreshes_at_once(&id), 0);
+    client.refresh("1").await;
+    assert!(front.is_heard(&id, seconds(5)));
+    rig.instead(Operation::Refresh, Instead::Delay(seconds(3)), 2);
+    futures::join!(client.refresh("1"), client.refresh("1"));
+    assert_eq!(front.refreshes_at_once(&id), 2);
+    assert!(front.session("no such chat").is_none() && !front.is_heard("no such chat", seconds(5)));
 }
