@@ -3,7 +3,8 @@
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use chat_core::{
-    ChatEvent, ChatSession, EndReason, LinkState, Row, SendStage, Snapshot, View, session::ConnectionEvent,
+    ChatEvent, ChatSession, Content, EndReason, LinkState, Row, SendStage, Snapshot, View,
+    session::ConnectionEvent,
 };
 use tokio::time::Instant;
 
@@ -120,8 +121,10 @@ fn shown(rows: &Snapshot) -> Vec<String> {
     rows.iter().filter(|row| is_stored(row)).filter_map(|row| row.original().and_then(line)).collect()
 }
 
+/// The centre takes notices of ours down elsewhere, if a vendor shows them in the transcript.
 fn is_stored(row: &Row) -> bool {
-    row.gap().is_none() && row.send_state().is_none_or(|state| state.sent)
+    let notice = row.is_own() && matches!(row.original(), Some(Content::Notice(_)));
+    !notice && row.gap().is_none() && row.send_state().is_none_or(|state| state.sent)
 }
 
 /// Whether what both have stands in one order, and neither has it more often.

@@ -174,7 +174,7 @@ pub(crate) async fn an_unknown_event_is_told_as_other(world: &mut World) {
 pub(crate) async fn pushed_urls_and_notices_are_typed(world: &mut World) {
     let chat = world.start().await;
     chat.agent().post(Content::PushUrl("https://example.org/a".into())).await;
-    chat.agent().post(Content::Notice("closing soon".into())).await;
+    chat.actor(Role::System, "System").post(Content::Notice("closing soon".into())).await;
     chat.shows(&["<url https://example.org/a>", "<notice closing soon>"]).await;
 }
 
