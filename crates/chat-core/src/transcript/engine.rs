@@ -1,6 +1,6 @@
 //! Owns how a fact finds its row, joins into it, and how views and neighbours follow.
 
-use std::{cmp::Ordering, collections::hash_map::Entry, sync::Arc};
+use std::{cmp::Ordering, sync::Arc};
 
 use crate::message::{Content, SendStage};
 
@@ -69,27 +69,19 @@ impl Transcript {
         if known.aliases().len() > 1 {
             return self.absorb_many(known);
         }
-        let first = first.clone();
-        if self.floor.is_some() && self.is_below_floor(&known) && !self.names.contains_key(&first) {
+        if self.floor.is_some() && self.is_below_floor(&known) && self.names.get(first).is_none() {
             return self.count();
         }
-        let next = self.next_slot();
-        match self.names.entry(first) {
-            Entry::Occupied(entry) => {
-                let slot = *entry.get();
-                self.join(slot, known)
-            }
-            Entry::Vacant(entry) => {
-                entry.insert(next);
-                if self.is_plain(&known) { self.create_plain(known) } else { self.create(known, None, None) }
-            }
+        match self.names.file(first, self.next_slot()) {
+            Some(slot) => self.join(slot, known),
+            None if self.is_plain(&known) => self.create_plain(known),
+            None => self.create(known, None, None),
         }
     }
 
     /// Of several aliases, each may lead to a row of its own: then they turn out to be one.
     fn absorb_many(&mut self, known: Known) -> Change {
-        let mut found: Vec<u32> =
-            known.aliases().iter().filter_map(|alias| self.names.get(alias).copied()).collect();
+        let mut found: Vec<u32> = known.aliases().iter().filter_map(|alias| self.names.get(alias)).collect();
         found.sort_unstable();
         found.dedup();
         if found.is_empty() {
@@ -98,7 +90,7 @@ impl Transcript {
             }
             let next = self.next_slot();
             for alias in known.aliases().iter() {
-                self.names.insert(alias.clone(), next);
+                self.names.lead(alias, next);
             }
             return self.create(known, None, None);
         }
@@ -106,13 +98,13 @@ impl Transcript {
         let age = |slot: &u32| (!self.slots[*slot as usize].in_full, self.row(*slot).handle());
         let survivor = found.iter().copied().min_by_key(age).expect("not empty");
         for alias in known.aliases().iter() {
-            self.names.insert(alias.clone(), survivor);
+            self.names.lead(alias, survivor);
         }
         let mut facts = known;
         for loser in found.into_iter().filter(|slot| *slot != survivor) {
             let gone = self.remove(loser);
             for alias in gone.known.aliases().iter() {
-                self.names.insert(alias.clone(), survivor);
+                self.names.lead(alias, survivor);
             }
             self.slot_mut(survivor).announced |= self.slots[loser as usize].announced;
             facts.join(gone.known);

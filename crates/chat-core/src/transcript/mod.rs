@@ -15,6 +15,7 @@ mod facts;
 mod filter;
 mod fingerprint;
 mod known;
+mod names;
 mod neighbours;
 mod order;
 mod place;
@@ -37,6 +38,7 @@ use self::{
     engine::Slot,
     fingerprint::Print,
     known::{Known, Local},
+    names::Names,
     neighbours::Faces,
     order::Order,
     place::Segments,
@@ -59,7 +61,7 @@ pub struct Transcript {
     slots: Vec<Slot>,
     free: Vec<u32>,
     serial: u32,
-    names: HashMap<Alias, u32>,
+    names: Names,
     /// Rows without an id, by what stands for it.
     prints: HashMap<Arc<Print>, u32>,
     /// Made when the first row without an id arrives.
@@ -225,7 +227,7 @@ impl Transcript {
 
     /// The row of a message, hidden ones included.
     pub fn get(&self, alias: &Alias) -> Option<&Arc<Row>> {
-        self.names.get(alias).map(|slot| self.row(*slot))
+        self.names.get(alias).map(|slot| self.row(slot))
     }
 
     /// The row with this handle, unless it has become part of another or was trimmed away.
