@@ -1,7 +1,7 @@
 //! Owns the join: everything that is known of one message. Each field joins with a commutative, associative, idempotent
 //! operator, so that neither order nor repetition nor grouping of what was told matters.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{cmp::Ordering, collections::BTreeMap, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
@@ -404,9 +404,7 @@ impl Known {
                 }
             } else {
                 let entry = more.entry(file.id.as_str()).or_insert(file);
-                if (file.status, file) > (entry.status, *entry) {
-                    *entry = file;
-                }
+                *entry = std::cmp::max_by_key(*entry, file, |file| (file.status, *file));
             }
         }
         files.extend(more.into_values().cloned());
@@ -462,14 +460,17 @@ impl Known {
             changed.any = true;
             return;
         };
-        if first.segment == seat.segment {
-            changed.any |= join_place(&mut first.place, seat.place);
-            return;
-        }
-        let other = if seat.segment < first.segment { std::mem::replace(first, seat) } else { seat };
+        let other = match seat.segment.cmp(&first.segment) {
+            Ordering::Equal => {
+                changed.any |= join_least(&mut first.place, seat.place);
+                return;
+            }
+            Ordering::Less => std::mem::replace(first, seat),
+            Ordering::Greater => seat,
+        };
         let seats = &mut self.rest_mut().seats;
         match seats.binary_search_by(|known| known.segment.cmp(&other.segment)) {
-            Ok(at) => changed.any |= join_place(&mut seats[at].place, other.place),
+            Ok(at) => changed.any |= join_least(&mut seats[at].place, other.place),
             Err(at) => {
                 seats.insert(at, other);
                 changed.any = true;
@@ -518,7 +519,7 @@ impl Known {
                 return;
             }
             Some(own) if own.content == version.content && own.version >= version.version => {
-                changed.any |= join_raw(&mut own.raw, version.raw);
+                changed.any |= join_least(&mut own.raw, version.raw);
                 return;
             }
             Some(_) => {}
@@ -528,7 +529,7 @@ impl Known {
             && let Some(at) = rest.versions.iter().position(|known| known.content == version.content)
         {
             let known = &mut rest.versions[at];
-            changed.any |= join_raw(&mut known.raw, version.raw.take());
+            changed.any |= join_least(&mut known.raw, version.raw.take());
             if version.version <= known.version {
                 return;
             }
@@ -541,15 +542,19 @@ impl Known {
         let Some(own) = &mut self.version else { return };
         if own.content == version.content {
             own.version = version.version;
-            join_raw(&mut own.raw, version.raw);
+            join_least(&mut own.raw, version.raw);
             return;
         }
-        let newest = version.rank() > own.rank();
+        let newest = version.rank().cmp(&own.rank()).is_gt();
         if newest {
             std::mem::swap(own, &mut version);
         }
         let versions = &mut self.rest_mut().versions;
-        let at = if newest { 0 } else { versions.partition_point(|known| known.rank() > version.rank()) };
+        let at = if newest {
+            0
+        } else {
+            versions.partition_point(|known| known.rank().cmp(&version.rank()).is_gt())
+        };
         versions.insert(at, version);
     }
 
@@ -571,7 +576,7 @@ impl Known {
             changed.any = true;
         }
         if other.raw.is_some() {
-            changed.any |= join_raw(&mut self.rest_mut().raw, other.raw);
+            changed.any |= join_least(&mut self.rest_mut().raw, other.raw);
         }
         if let Some(local) = other.local
             && self.local().is_none_or(|own| *local < *own)
@@ -678,9 +683,9 @@ impl From<Record> for Known {
     }
 }
 
-/// Exact beats estimated, then the least. A place beats none.
-fn join_place(own: &mut Option<Place>, other: Option<Place>) -> bool {
-    let joined = least(*own, other);
+/// The least counts, anything beats nothing: of places, an exact one is less than an estimate.
+fn join_least<T: Ord + Clone>(own: &mut Option<T>, other: Option<T>) -> bool {
+    let joined = least(own.clone(), other);
     let changed = joined != *own;
     *own = joined;
     changed
@@ -689,16 +694,6 @@ fn join_place(own: &mut Option<Place>, other: Option<Place>) -> bool {
 /// Of several pieces with one number, the greatest counts.
 fn piece_rank(piece: &Version) -> impl Ord + '_ {
     (piece.version, &piece.content, &piece.raw)
-}
-
-fn join_raw(own: &mut Option<Arc<str>>, other: Option<Arc<str>>) -> bool {
-    if *own == other || other.is_none() {
-        return false;
-    }
-    let joined = least(own.clone(), other);
-    let changed = joined != *own;
-    *own = joined;
-    changed
 }
 
 /// The pieces from 1 up to the first hole.

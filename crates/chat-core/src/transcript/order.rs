@@ -7,9 +7,6 @@ use super::views::{Diff, Snapshot};
 /// So many diffs may wait, or as many as there are rows; beyond that, a reset says the same.
 pub(super) const MAX_WAITING: usize = 4096;
 
-/// From here on, halving is better than looking from the ends.
-const FAR: usize = 256;
-
 #[derive(Debug, Clone, Default)]
 pub(super) struct Order {
     index: VecDeque<u32>,
@@ -98,40 +95,37 @@ impl Order {
         self.search_in(0..self.index.len(), compare)
     }
 
-    /// Where a new row belongs. Looks at the end, then beside the row that came last (pages of history), then from both ends
-    /// inwards with growing steps: most rows arrive at one of these.
+    /// Where a new row belongs. Looks at the end, then beside the row that came last (pages of history), then from there
+    /// backwards with growing steps: most rows arrive at one of these.
     pub(super) fn belongs(&self, mut compare: impl FnMut(u32) -> Ordering) -> usize {
+        let mut is_before = |at: usize| compare(self.index[at]).is_lt();
         let (mut low, mut high) = (0, self.index.len());
-        if high == 0 || compare(self.index[high - 1]).is_lt() {
+        if high == 0 || is_before(high - 1) {
             return high;
         }
-        if let Some(latest) = self.index.get(self.latest) {
-            if compare(*latest).is_lt() {
+        high -= 1;
+        if self.latest < high {
+            if is_before(self.latest) {
                 low = self.latest + 1;
-                if compare(self.index[low]).is_gt() {
+                if !is_before(low) {
                     return low;
                 }
             } else {
                 high = self.latest;
-                if high == 0 || compare(self.index[high - 1]).is_lt() {
+                if high == 0 || is_before(high - 1) {
                     return high;
                 }
+                high -= 1;
             }
         }
         let mut step = 1;
-        while step <= FAR && high - low > 2 * step {
+        while high - low > step {
             let back = high - step;
-            if compare(self.index[back]).is_lt() {
+            if is_before(back) {
                 low = back + 1;
                 break;
             }
             high = back;
-            let front = low + step - 1;
-            if compare(self.index[front]).is_gt() {
-                high = front;
-                break;
-            }
-            low = front + 1;
             step *= 2;
         }
         self.search_in(low..high, compare).unwrap_or_else(|at| at)

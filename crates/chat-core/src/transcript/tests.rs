@@ -156,6 +156,7 @@ fn a_link_that_would_join_two_messages_is_refused() {
     assert_eq!((conflict.token, conflict.id, conflict.other), (token("u"), id("m"), token("t")));
     let conflict = transcript.link(&token("t"), &id("n")).unwrap_err();
     assert_eq!(conflict.other, id("m"));
+    assert_eq!(conflict.to_string(), "the token and the id belong to different messages");
     assert_eq!(crate::Error::from(conflict).kind(), &ErrorKind::Conflict);
     assert_eq!(transcript.to_json_lines(), before);
     assert!(!transcript.link(&token("t"), &id("m")).unwrap().any, "linked already");
@@ -192,7 +193,8 @@ fn two_rows_that_turn_out_to_be_one_lose_the_younger() {
 #[test]
 fn the_one_that_is_shown_survives() {
     let mut transcript = Transcript::new();
-    transcript.receipt(&id("hidden"), read("ann"));
+    let change = transcript.receipt(&id("hidden"), read("ann"));
+    assert_eq!((change.any, change.receipts), (true, vec![read("ann")]));
     let shown = transcript.sight(message("m", 1)).row;
     let change = transcript.sight(message("m", 1).with_alias(id("hidden")));
     assert_eq!(change.row, shown);
@@ -234,10 +236,25 @@ fn equal_texts_at_two_indices_are_two_messages() {
     assert_eq!(transcript.len(View::Full), 2);
     transcript.sight(item(2).with_alias(id("two")));
     assert_eq!(transcript.len(View::Full), 2, "it stands for its own copy alone");
-    let mut anywhere = item(3).with_alias(id("any"));
+    assert!(transcript.sight(item(3).with_alias(id("three"))).new, "no copy of what was told without an id");
+    assert_eq!(transcript.len(View::Full), 3);
+    let mut anywhere = item(4).with_alias(id("any"));
     anywhere.place = None;
     transcript.sight(anywhere);
-    assert_eq!(transcript.len(View::Full), 2, "without an index it may be the copy of either");
+    assert_eq!(transcript.len(View::Full), 3, "without an index it may be the copy of either");
+}
+
+#[test]
+fn copies_go_with_their_own_message_alone() {
+    let item = |index| {
+        let mut item = Sighting::new("a".into()).with_content(text("ok"));
+        item.place = Some(Place::exact(Primary::Index(index, 0)));
+        item
+    };
+    let mut transcript = Transcript::new();
+    transcript.sight_all([item(2), item(1).with_alias(id("one")), item(2).with_alias(id("two"))]);
+    transcript.trim(1);
+    assert_eq!((transcript.hidden().count(), transcript.trimmed()), (1, 1));
 }
 
 #[test]
@@ -314,6 +331,11 @@ fn a_newer_question_with_the_same_reference_replaces_the_older() {
     assert_eq!(transcript.get(&id("old")).unwrap().visibility(), Visibility::Superseded);
     transcript.sight(question("newest", 4, "r"));
     assert_eq!(shown(&transcript, View::Display), ["other", "newest"]);
+    // An older one changes nothing about it.
+    transcript.want_diffs(View::Full, true);
+    transcript.sight(question("in between", 2, "r"));
+    let diffs = transcript.take_diffs(View::Full);
+    assert!(matches!(diffs[..], [Diff::Insert { at: 1, .. }]), "{diffs:?}");
     // The newest turns out to stand first.
     transcript.sight(question("newest", 0, "r"));
     assert_eq!(shown(&transcript, View::Display), ["other", "new"]);
@@ -329,6 +351,8 @@ fn events_and_quiet_messages_stay_out_of_the_display_view() {
     assert_eq!(shown(&transcript, View::Full), ["Joined", "page 2", "hello"]);
     assert_eq!(shown(&transcript, View::Display), ["hello"]);
     assert_eq!(transcript.snapshot(View::Display).len(), 1);
+    transcript.sight(message("left", 4).with_content(Content::Event(SystemEvent::Left)));
+    assert_eq!((transcript.snapshot(View::Display).len(), transcript.len(View::Full)), (1, 4));
 }
 
 #[test]
@@ -338,6 +362,9 @@ fn filters_hide_and_show_again() {
     transcript.want_diffs(View::Display, true);
     transcript.set_filters(vec![Filter::new(r"^secret \d$").unwrap()]);
     assert_eq!(transcript.filters()[0].pattern(), r"^secret \d$");
+    assert_eq!(format!("{:?}", transcript.filters()), r#"[Filter("^secret \\d$")]"#);
+    assert_eq!(transcript.filters()[0], r"^secret \d$".parse().unwrap());
+    assert_ne!(transcript.filters()[0], Filter::new("plain").unwrap());
     transcript.sight(message("secret 2", 3));
     assert_eq!(shown(&transcript, View::Display), ["plain"]);
     assert_eq!(transcript.get(&id("secret 2")).unwrap().visibility(), Visibility::Filtered);
@@ -401,6 +428,7 @@ fn gaps_stand_behind_their_row_until_they_are_closed() {
     transcript.sight_all([message("one", 1), message("three", 3)]);
     let mark = |transcript: &Transcript, name| transcript.get(&id(name)).unwrap().mark();
     let (start, middle) = (GapId::new("start"), GapId::new("middle"));
+    assert_eq!((start.as_str(), format!("{middle:?}").as_str()), ("start", "\"middle\""));
     assert!(!transcript.gap(start.clone(), None).new, "a gap is no message");
     transcript.gap(middle.clone(), mark(&transcript, "one"));
     assert_eq!(shown(&transcript, View::Display), ["gap", "one", "gap", "three"]);
@@ -408,7 +436,7 @@ fn gaps_stand_behind_their_row_until_they_are_closed() {
     assert_eq!(open, [start.clone(), middle.clone()]);
     transcript.sight(message("two", 2));
     assert_eq!(shown(&transcript, View::Display), ["gap", "one", "gap", "two", "three"]);
-    transcript.gap(middle.clone(), mark(&transcript, "two"));
+    assert!(transcript.gap(middle.clone(), mark(&transcript, "two")).any);
     assert_eq!(shown(&transcript, View::Display), ["gap", "one", "two", "gap", "three"]);
     assert!(!transcript.gap(middle.clone(), mark(&transcript, "one")).any, "it only rises");
     transcript.close_gap(&middle);
@@ -439,6 +467,81 @@ fn segments_follow_each_other_by_start() {
     assert_eq!(order, [("early", Some(at(50))), ("late", Some(at(100))), ("undeclared", None)]);
     let position = |name| transcript.spot(transcript.get(&id(name)).unwrap().mark().unwrap());
     assert!(position("e") < position("l") && position("l") < position("u"));
+    transcript.sight(item("a segment", "a", 0));
+    transcript.segment(&"a segment".into(), Some(at(150)));
+    let mark = |name| transcript.get(&id(name)).unwrap().mark().unwrap();
+    assert!(transcript.compare(&mark("a"), &mark("l")).is_gt(), "by start, not by name");
+    assert!(transcript.spot(mark("a")) > transcript.spot(mark("l")));
+}
+
+#[test]
+fn a_message_of_several_segments_stands_in_the_first() {
+    let mut transcript = Transcript::new();
+    let item = |segment: &str, second| Sighting { segment: segment.into(), ..message("m", second) };
+    transcript.segment(&"a".into(), Some(at(20)));
+    transcript.segment(&"b".into(), Some(at(30)));
+    transcript.sight(item("a", 2));
+    assert!(transcript.sight(Sighting { place: None, ..item("b", 3) }).any);
+    assert!(transcript.sight(item("b", 3)).any, "its place there is news");
+    transcript.want_diffs(View::Full, true);
+    let row = |transcript: &mut Transcript| {
+        let row = transcript.snapshot(View::Full)[0].clone();
+        (row.segment().unwrap().to_string(), row.place().unwrap().primary)
+    };
+    assert_eq!(row(&mut transcript), ("a".to_owned(), Primary::Instant(at(2))));
+    // The order of segments that have no rows is nobody's news.
+    transcript.segment(&"c".into(), Some(at(40)));
+    transcript.segment(&"d".into(), Some(at(50)));
+    transcript.segment(&"d".into(), Some(at(35)));
+    assert!(transcript.take_diffs(View::Full).is_empty());
+    transcript.segment(&"b".into(), Some(at(10)));
+    assert_eq!(row(&mut transcript), ("b".to_owned(), Primary::Instant(at(3))));
+    assert!(matches!(transcript.take_diffs(View::Full)[..], [Diff::Reset(_)]));
+}
+
+#[test]
+fn most_rows_find_their_place_in_a_few_comparisons() {
+    // Entries that are their own keys.
+    let mut order = Order::default();
+    for n in 0..1_000 {
+        order.insert(n, n as u32 * 10);
+    }
+    let find = |order: &Order, key: u32| {
+        let mut comparisons = 0;
+        let at = order.belongs(|entry| {
+            comparisons += 1;
+            entry.cmp(&key)
+        });
+        (at, comparisons)
+    };
+    assert_eq!(find(&Order::default(), 1), (0, 0));
+    assert_eq!(find(&order, 9_991), (1_000, 1), "at the end");
+    assert_eq!(find(&order, 9_985), (999, 2), "right before it");
+    assert_eq!(find(&order, 9_955), (996, 6), "a little late");
+    assert_eq!(find(&order, 9_905), (991, 8));
+    order.insert(500, 4_995);
+    assert_eq!(find(&order, 4_996), (501, 3), "behind the one that came last");
+    assert_eq!(find(&order, 4_994), (500, 3), "and before it");
+    assert_eq!(find(&order, 4_975), (498, 6));
+    let mut front = Order::default();
+    front.insert(0, 1_000);
+    for n in 1..100 {
+        front.insert(0, 1_000 - n);
+        assert_eq!(find(&front, 900), (0, 2), "at the front, again and again");
+    }
+    // Rows in order, or in reverse order, stand where their number says.
+    let (mut forward, mut backward) = (Order::default(), Order::default());
+    for slot in 0..10 {
+        forward.insert(slot, slot as u32);
+        backward.insert(0, slot as u32);
+    }
+    assert_eq!((forward.guess(3), backward.guess(3)), (Some(3), Some(6)));
+    assert_eq!((forward.guess(10), order.guess(7)), (None, None));
+    for key in (5..10_000).step_by(10) {
+        let (at, comparisons) = find(&order, key);
+        assert_eq!(at, (key as usize + 5) / 10 + usize::from(key > 4_995), "{key}");
+        assert!(comparisons <= 22, "{key}: {comparisons}");
+    }
 }
 
 #[test]
@@ -475,6 +578,17 @@ fn files_join_by_id_with_their_furthest_progress() {
     let mut states: Vec<_> = row.attachments().iter().map(|f| (f.id.as_str(), f.status)).collect();
     states.sort();
     assert_eq!(states, [("f", AttachmentStatus::InProgress), ("g", AttachmentStatus::Approved)]);
+    // Of two that the newest says nothing of, each shows as far as anybody told.
+    let files = |files| message("n", 2).with_content(Content::Files(files));
+    transcript.sight_all([
+        files(vec![file("x", AttachmentStatus::Rejected)]),
+        files(vec![file("z", AttachmentStatus::Approved), file("y", AttachmentStatus::InProgress)]),
+        files(vec![file("y", AttachmentStatus::Approved), file("z", AttachmentStatus::InProgress)]),
+    ]);
+    let row = transcript.get(&id("n")).unwrap();
+    let states: Vec<_> = row.attachments().iter().map(|f| (f.id.as_str(), f.status)).collect();
+    let approved = AttachmentStatus::Approved;
+    assert_eq!(states, [("x", AttachmentStatus::Rejected), ("y", approved), ("z", approved)]);
     let nameless = Attachment { name: "".into(), ..file("g", AttachmentStatus::Deleted) };
     transcript.sight(message("m", 1).with_content(Content::Files(vec![nameless])));
     let row = transcript.get(&id("m")).unwrap();
@@ -547,7 +661,12 @@ fn a_copy_refuses_a_diff_that_does_not_fit() {
     let out = mirror.apply(&Diff::Move { from: 0, to: 1 }).unwrap_err();
     assert_eq!(out.to_string(), "the diff is for row 1, the copy has 1 rows");
     assert_eq!(mirror, snapshot);
-    assert_eq!(mirror.iter().count(), 1);
+    assert_eq!((mirror.iter().count(), (&snapshot).into_iter().count()), (1, 1));
+    transcript.sight(message("n", 2));
+    let longer = transcript.snapshot(View::Full);
+    assert_ne!(mirror, longer);
+    mirror.reset(&longer);
+    assert_eq!((mirror.len(), mirror.is_empty()), (2, false));
 }
 
 #[test]
@@ -577,6 +696,7 @@ fn trimmed_messages_are_counted_when_they_come_again() {
     let mut transcript = Transcript::new();
     transcript.sight_all((0..10).map(|n| message(&n.to_string(), n)));
     transcript.receipt(&id("waiting"), read("ann"));
+    transcript.sight(Sighting { chunk: Some(Chunk::Part(2)), ..message("never begun", 1) });
     transcript.gap(GapId::new("old"), transcript.get(&id("2")).unwrap().mark());
     transcript.gap(GapId::new("edge"), transcript.get(&id("6")).unwrap().mark());
     transcript.local(LocalRow::new(token("t"), 0, text("unsent"), queued()));
@@ -623,7 +743,11 @@ fn a_bad_line_is_named() {
     assert_eq!(error(&format!("{header}{{\"row\":")).0, 2);
     let failure = Transcript::from_json_lines(["nonsense"]).unwrap_err();
     assert_eq!(crate::Error::from(failure).kind(), &ErrorKind::InvalidInput);
-    assert!(Transcript::from_json_lines(header.lines()).unwrap().is_empty());
+    let mut empty = Transcript::from_json_lines(header.lines()).unwrap();
+    assert!(empty.is_empty());
+    assert_eq!(empty.to_json_lines(), header);
+    empty.sight(message("m", 1));
+    assert!(!empty.is_empty());
 }
 
 #[test]
@@ -634,6 +758,7 @@ fn plain_text_is_one_line_for_each_message_and_nobody_writes_in_anothers_name() 
     transcript.sight(question("q", 2, "r"));
     transcript.gap(GapId::new("g"), transcript.get(&id("m")).unwrap().mark());
     transcript.local(LocalRow::new(token("t"), 0, text("bye"), queued()));
+    transcript.sight(Sighting { from: None, own: None, ..message("anonymous", 4) });
     let file = Attachment {
         id: "f".into(),
         name: "cat.png".into(),
@@ -651,6 +776,47 @@ fn plain_text_is_one_line_for_each_message_and_nobody_writes_in_anothers_name() 
          […]\n\
          1970-01-01T00:00:02.000Z Ann: Which? [One]\n\
          1970-01-01T00:00:03.000Z Bot: [file: cat.png, cat.png]\n\
+         1970-01-01T00:00:04.000Z anonymous\n\
          Customer: bye\n"
     );
+}
+
+#[test]
+fn the_vendors_text_is_kept_with_each_version() {
+    let raw = |body: &str| Some(Arc::from(body));
+    let mut transcript = Transcript::new();
+    transcript.sight(Sighting { raw: raw("1"), ..message("m", 1) });
+    let mut corrected = Sighting { raw: raw("2"), version: 1, ..message("m", 1).with_content(text("n")) };
+    transcript.sight(corrected.clone());
+    let row = transcript.get(&id("m")).unwrap();
+    assert_eq!(row.raw().map(|raw| &**raw), Some("2"));
+    assert_eq!(row.versions().filter_map(|version| version.raw.as_deref()).collect::<Vec<_>>(), ["2", "1"]);
+    // Told in two ways, the lesser text counts, whatever comes first.
+    corrected.raw = raw("0");
+    assert!(transcript.sight(corrected.clone()).any);
+    corrected.raw = raw("9");
+    assert!(!transcript.sight(corrected.clone()).any);
+    corrected.raw = None;
+    assert!(!transcript.sight(corrected).any);
+    assert_eq!(transcript.get(&id("m")).unwrap().raw().map(|raw| &**raw), Some("0"));
+}
+
+#[test]
+fn what_a_log_shows_of_it() {
+    let mut transcript = Transcript::new();
+    transcript.sight_all([message("a", 1), message("b", 2), message("c", 3), message("d", 4)]);
+    transcript.trim(3);
+    for name in ["x", "y"] {
+        transcript.receipt(&id(name), read("ann"));
+    }
+    transcript.sight(message("b", 9).with_alias(id("y")));
+    assert_eq!(format!("{transcript:?}"), "Transcript { rows: 3, hidden: 1, trimmed: 1, .. }");
+    let row = transcript.get(&id("c")).unwrap();
+    assert_eq!(format!("{:?}", row.handle()), "RowId(2)");
+    let text = format!("{row:?}");
+    assert!(text.starts_with("Row { handle: RowId(2), ") && text.contains("visibility: Shown"), "{text}");
+    transcript.gap(GapId::new("hole"), None);
+    let gap = format!("{:?}", transcript.gap_row(&GapId::new("hole")).unwrap());
+    assert!(gap.contains("\"hole\""), "{gap}");
+    assert!(format!("{:?}", transcript.snapshot(View::Full)).starts_with("[Row { "));
 }

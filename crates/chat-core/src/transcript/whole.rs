@@ -57,7 +57,7 @@ impl Transcript {
             if filtered != row.filtered {
                 let before = self.before(slot);
                 self.row_mut(slot).filtered = filtered;
-                self.settle(slot, before, Changed { any: true, ..Changed::default() });
+                self.settle(slot, before, Changed::default());
             }
         }
     }
