@@ -38,7 +38,8 @@ use super::{
 use crate::{
     bayeux::server::{Application, BayeuxServer, Client, Ended, Refusal, ServerConfig},
     wire::{
-        ErrorCode, ErrorEntry, Identity, Operation, Parameters, Position, Reply, StatusCode as ChatStatus,
+        ErrorCode, ErrorEntry, Identity, Operation, Parameters, PartyType, Position, Reply,
+        StatusCode as ChatStatus, TranscriptEvent,
     },
 };
 
@@ -180,9 +181,17 @@ struct Attachment {
     client: Client,
     chat: Arc<Chat>,
     channel: String,
-    /// The next index that the session has not been told.
-    cursor: Mutex<u64>,
+    told: Mutex<Told>,
     over: watch::Sender<bool>,
+}
+
+/// How much a session has been told.
+#[derive(Debug, Clone, Copy)]
+struct Told {
+    /// Everything before this index.
+    next: u64,
+    /// So many events of its own client.
+    own: u64,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -220,9 +229,10 @@ impl Application for Hub {
                 return Ok(());
             }
         };
+        let own = self.own_told(client);
         let call = Call { service: Some(service.to_owned()), operation, parameters, file: None };
         if let Some(answered) = self.disturbed(&front, call).await? {
-            self.answer(&front, client, channel, operation, answered);
+            self.answer(&front, client, channel, (operation, own), answered);
         }
         Ok(())
     }
@@ -281,13 +291,14 @@ impl Hub {
         }
     }
 
-    /// What the session is told: what is new, or else the answer itself. There is nothing else to know an answer by (§9.2).
+    /// What the session is told: what came of its call, or else the answer itself. There is nothing else to know an answer by
+    /// (§9.2).
     fn answer(
         &self,
         front: &Arc<Shared>,
         client: &Client,
         channel: &str,
-        operation: Operation,
+        (operation, own): (Operation, u64),
         (chat, outcome): Answered,
     ) {
         let reply = match outcome {
@@ -295,24 +306,32 @@ impl Hub {
             Outcome::Refused(error) => refusal(error),
             Outcome::GatewayTimeout | Outcome::File(_) => transient(),
         };
-        let good = chat.filter(|_| reply.status_code == Some(ChatStatus::Ok));
-        let told = match (operation, good) {
+        match (operation, chat.filter(|_| reply.status_code == Some(ChatStatus::Ok))) {
             (Operation::RequestChat | Operation::RequestNotifications, Some(chat)) => {
                 // Whatever comes after this answer is pushed.
-                let cursor = reply.events().iter().filter_map(|event| event.index).max();
-                let cursor = cursor.map_or_else(|| chat.next(), |newest| newest + 1);
+                let newest = reply.events().iter().filter_map(|event| event.index).max();
+                let next = newest.map_or_else(|| chat.next(), |newest| newest + 1);
                 deliver(client, channel, &reply);
-                self.attach(front, client, channel, chat, cursor);
-                true
+                return self.attach(front, client, channel, chat, next);
             }
-            (Operation::Refresh, _) | (_, None) => false,
+            (Operation::Refresh, _) | (_, None) => {}
             (_, Some(chat)) => {
-                self.attachment(client, &chat).is_some_and(|attachment| attachment.push(front))
+                if let Some(attachment) = self.attachment(client, &chat) {
+                    attachment.push(front);
+                }
+                // Perhaps it was pushed already.
+                if self.own_told(client) > own {
+                    return;
+                }
             }
-        };
-        if !told {
-            deliver(client, channel, &reply);
         }
+        deliver(client, channel, &reply);
+    }
+
+    /// How many events of its own client the session has been told.
+    fn own_told(&self, client: &Client) -> u64 {
+        let attached = lock(&self.attached);
+        attached.get(client.id()).into_iter().flatten().map(|attachment| lock(&attachment.told).own).sum()
     }
 
     fn attachment(&self, client: &Client, chat: &Chat) -> Option<Arc<Attachment>> {
@@ -320,10 +339,10 @@ impl Hub {
     }
 
     /// From now on the session hears of the chat.
-    fn attach(&self, front: &Arc<Shared>, client: &Client, channel: &str, chat: Arc<Chat>, cursor: u64) {
+    fn attach(&self, front: &Arc<Shared>, client: &Client, channel: &str, chat: Arc<Chat>, next: u64) {
         if let Some(known) = self.attachment(client, &chat) {
-            let mut own = lock(&known.cursor);
-            *own = cursor.max(*own);
+            let mut told = lock(&known.told);
+            told.next = told.next.max(next);
             return;
         }
         chat.attach(true);
@@ -331,7 +350,7 @@ impl Hub {
             client: client.clone(),
             chat,
             channel: channel.to_owned(),
-            cursor: Mutex::new(cursor),
+            told: Mutex::new(Told { next, own: 0 }),
             over: watch::Sender::new(false),
         });
         lock(&self.attached).entry(client.id().clone()).or_default().push(Arc::clone(&attachment));
@@ -353,7 +372,7 @@ async fn push(front: Weak<Shared>, attachment: Arc<Attachment>) {
         let Some(front) = front.upgrade() else { return };
         attachment.push(&front);
         drop(front);
-        if attachment.chat.is_over() && *lock(&attachment.cursor) >= attachment.chat.next() {
+        if attachment.chat.is_over() && lock(&attachment.told).next >= attachment.chat.next() {
             return;
         }
         tokio::select! {
@@ -365,17 +384,20 @@ async fn push(front: Weak<Shared>, attachment: Arc<Attachment>) {
 }
 
 impl Attachment {
-    /// Delivers what is new. Says whether there was anything.
-    fn push(&self, front: &Shared) -> bool {
-        let mut cursor = lock(&self.cursor);
-        let mut reply = self.chat.reply(Position::at(*cursor));
+    /// Delivers what is new.
+    fn push(&self, front: &Shared) {
+        let mut told = lock(&self.told);
+        let mut reply = self.chat.reply(Position::at(told.next));
         if reply.events().is_empty() {
-            return false;
+            return;
         }
-        *cursor = reply.next_position.unwrap_or(*cursor);
+        let is_own = |event: &&TranscriptEvent| {
+            event.from.as_ref().is_some_and(|from| from.kind == Some(PartyType::Client))
+        };
+        told.own += reply.events().iter().filter(is_own).count() as u64;
+        told.next = reply.next_position.unwrap_or(told.next);
         front.disturb(&self.chat, &mut reply);
         deliver(&self.client, &self.channel, &reply);
-        true
     }
 
     fn end(&self) {

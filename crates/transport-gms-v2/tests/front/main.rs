@@ -3,9 +3,11 @@
 #![allow(clippy::unwrap_used, unreachable_pub, missing_docs, reason = "helpers of tests")]
 
 mod backend;
+mod cometd;
 mod faults;
 mod files;
 mod rest;
 mod rig;
 mod rules;
+mod samples;
 mod transcript;

@@ -13,7 +13,7 @@ use tokio::{io::DuplexStream, time::timeout};
 use transport_gms_v2::front::{AnswerFault, FrontConfig, FrontFaults, GmsFront, Instead, Operation};
 
 /// Longer than anything that is waited for; virtual.
-const PATIENCE: Duration = Duration::from_secs(40);
+pub const PATIENCE: Duration = Duration::from_secs(40);
 pub const SERVICE: &str = "/genesys/2/chat/customer-support";
 
 pub struct Rig {
