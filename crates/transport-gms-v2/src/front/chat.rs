@@ -8,8 +8,8 @@ use std::{
 
 use chat_core::{
     Capability, ChatEvent, ChatSession, ClientToken, Content, Diff, ErrorKind, Events, LinkState, MessageId,
-    OutgoingBody, Participant, PendingSend, Role, RosterEvent, Row, RowId, Secret, SystemEvent, TypingEvent,
-    session::ConnectionEvent,
+    OutgoingBody, Participant, PendingSend, PollEvent, Role, RosterEvent, Row, RowId, Secret, SystemEvent,
+    TypingEvent, session::ConnectionEvent,
 };
 use futures::FutureExt;
 use serde_json::Value;
@@ -78,6 +78,8 @@ pub(super) struct State {
     expected: VecDeque<Expected>,
     tickets: u64,
     alias: u32,
+    /// The backend is polled, and does not answer well.
+    unpolled: bool,
     /// Whoever keeps the chat alive without asking: attached CometD sessions.
     attached: usize,
     asked: Instant,
@@ -146,7 +148,8 @@ impl Chat {
             messages: Vec::new(),
             expected: VecDeque::new(),
             tickets: 0,
-            alias: 200 + u32::from(fastrand_byte()),
+            alias: 200 + u32::from(random_byte()),
+            unpolled: false,
             attached: 0,
             asked: now,
             refreshes: Refreshes::default(),
@@ -243,7 +246,8 @@ impl Chat {
     /// Whether the backend cannot be reached now. One that was given up is asked for once more.
     pub(super) fn is_cut_off(&self) -> bool {
         match self.session.link_state() {
-            LinkState::Live | LinkState::Backfilling | LinkState::Ended => false,
+            LinkState::Live | LinkState::Backfilling => self.state().unpolled,
+            LinkState::Ended => false,
             LinkState::Failed => {
                 // It refuses only if the chat is over, which is told soon.
                 let _ = self.session.reconnect(None);
@@ -379,7 +383,7 @@ impl Chat {
     }
 }
 
-fn fastrand_byte() -> u8 {
+fn random_byte() -> u8 {
     uuid::Uuid::new_v4().as_bytes()[0]
 }
 
@@ -487,6 +491,15 @@ impl State {
                     self.finish(End::Closed);
                 }
             }
+            ChatEvent::Poll(event) => match event {
+                PollEvent::ConnectionPending | PollEvent::Disconnected | PollEvent::RestoredOffline => {
+                    self.unpolled = true;
+                }
+                PollEvent::Reconnected | PollEvent::ServerBackOnline | PollEvent::ConnectionRestored => {
+                    self.unpolled = false;
+                }
+                _ => {}
+            },
             ChatEvent::Ended(_) => self.finish(End::Closed),
             _ => {}
         }

@@ -58,7 +58,7 @@ pub struct FrontConfig {
     pub companion_cookie: bool,
     /// How long a connection may take to send the head of a request, the pause before it included. `None` for ever.
     pub header_within: Option<Duration>,
-    /// Chats at a time; a further start is refused.
+    /// Chats at a time, ended ones that can still be read included; a further start is refused.
     pub chats_max: usize,
 }
 

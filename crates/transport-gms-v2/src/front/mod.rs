@@ -75,9 +75,17 @@ pub(crate) struct Shared {
     cometd: Option<Cometd>,
     requests: AtomicU64,
     errors: AtomicU64,
-    chats: Mutex<HashMap<String, Arc<Chat>>>,
+    chats: Mutex<Chats>,
     /// A new value closes the connections of before.
     cut: watch::Sender<()>,
+}
+
+/// The chats that are known: those that go on, and those whose end may not have been heard of.
+#[derive(Default)]
+struct Chats {
+    by_id: HashMap<String, Arc<Chat>>,
+    /// Since 8.5.112 the key carries the rest (§4).
+    by_key: HashMap<Secret, Arc<Chat>>,
 }
 
 impl fmt::Debug for GmsFront {
@@ -174,7 +182,7 @@ impl GmsFront {
     /// Stops everything: connections, and the sessions behind the chats, which end by themselves if their backends end such.
     pub fn shutdown(&self) {
         self.tasks.stop();
-        self.shared.chats().clear();
+        *self.shared.chats() = Chats::default();
     }
 
     /// How many tasks run for this front: drivers of chats, operations, accepted connections.
@@ -189,13 +197,13 @@ impl GmsFront {
 
     /// The ids of the chats that go on, in no order.
     pub fn chat_ids(&self) -> Vec<String> {
-        let chats = self.shared.chats();
-        chats.values().filter(|chat| !chat.is_over()).map(|chat| chat.id.clone()).collect()
+        let chats = self.shared.all_chats();
+        chats.iter().filter(|chat| !chat.is_over()).map(|chat| chat.id.clone()).collect()
     }
 
     /// The ids of all chats that are known, those included that are over and can still be read, in no order.
     pub fn known_chats(&self) -> Vec<String> {
-        self.shared.chats().keys().cloned().collect()
+        self.shared.chats().by_id.keys().cloned().collect()
     }
 
     /// The session behind a chat that is known.
@@ -225,7 +233,7 @@ impl GmsFront {
 
     /// The keys of all chats that are known: what must show nowhere.
     pub fn secrets(&self) -> Vec<Secret> {
-        self.shared.chats().values().map(|chat| chat.secure_key.clone()).collect()
+        self.shared.chats().by_key.keys().cloned().collect()
     }
 
     /// Orders faults; what was ordered before is forgotten.
@@ -268,33 +276,36 @@ impl Shared {
         }
     }
 
-    fn chats(&self) -> MutexGuard<'_, HashMap<String, Arc<Chat>>> {
+    fn chats(&self) -> MutexGuard<'_, Chats> {
         self.chats.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn all_chats(&self) -> Vec<Arc<Chat>> {
-        self.chats().values().cloned().collect()
+        self.chats().by_id.values().cloned().collect()
     }
 
     fn open_chats(&self) -> usize {
-        self.chats().values().filter(|chat| !chat.is_over()).count()
+        self.all_chats().iter().filter(|chat| !chat.is_over()).count()
     }
 
     fn chat(&self, id: &str) -> Option<Arc<Chat>> {
-        self.chats().get(id).cloned()
+        self.chats().by_id.get(id).cloned()
     }
 
-    /// The chat with this key: since 8.5.112 it carries the rest (§4).
     fn chat_of(&self, key: &Secret) -> Option<Arc<Chat>> {
-        self.chats().values().find(|chat| chat.secure_key == *key).cloned()
+        self.chats().by_key.get(key).cloned()
     }
 
     fn remember(&self, chat: &Arc<Chat>) {
-        self.chats().insert(chat.id.clone(), Arc::clone(chat));
+        let mut chats = self.chats();
+        chats.by_id.insert(chat.id.clone(), Arc::clone(chat));
+        chats.by_key.insert(chat.secure_key.clone(), Arc::clone(chat));
     }
 
     fn forget(&self, chat: &Chat) {
-        self.chats().remove(&chat.id);
+        let mut chats = self.chats();
+        chats.by_id.remove(&chat.id);
+        chats.by_key.remove(&chat.secure_key);
     }
 
     fn count_request(&self) {

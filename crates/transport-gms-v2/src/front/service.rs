@@ -254,7 +254,7 @@ impl Shared {
             let advice = "chat service unavailable";
             failed(Identity::default(), true, ErrorCode::CANNOT_START, advice).into()
         };
-        if self.open_chats() >= self.config.chats_max {
+        if self.chats().by_id.len() >= self.config.chats_max {
             return Err(cannot());
         }
         let wishes_async = parameters.user_data.0.get(ASYNC_MODE).is_some_and(|text| text == "true");

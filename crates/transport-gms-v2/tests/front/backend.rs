@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use chat_sim::{CommandKind, Fault, FaultRule, Point, Profile, When};
+use chat_sim::{CommandKind, Fault, FaultError, FaultErrorKind, FaultRule, Point, Profile, When};
 use transport_gms_v2::front::Unanswered;
 
 use crate::rig::{Rig, SERVICE, events};
@@ -151,4 +151,22 @@ async fn a_disconnect_that_does_not_come_through_can_be_repeated() {
     };
     tokio::time::timeout(Duration::from_secs(40), ended).await.unwrap();
     contact.wait_for(|truth| truth.ended.is_some()).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_the_backend_answers_no_poll_the_client_may_try_again() {
+    let rig = Rig::with(Profile::polling(), |_| {});
+    let (client, contact) = rig.chat().await;
+    let error = Fault::Error(FaultError::new(FaultErrorKind::Server));
+    let network = rig.console.network();
+    network.add(FaultRule::new(Point::Submit(CommandKind::Poll), error).when(When::First(3)));
+    contact.as_agent("Maria").say("Hi!").unwrap();
+    let mut answers = Vec::new();
+    for _ in 0..30 {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        answers.push(client.call("refresh", &[]).await.failure().1);
+    }
+    answers.dedup();
+    assert!(answers.ends_with(&[1, 0]) && answers.len() <= 3, "{answers:?}");
+    client.text("Hi!").await;
 }

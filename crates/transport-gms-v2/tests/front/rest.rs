@@ -194,7 +194,7 @@ async fn whoever_watches_the_front_knows_who_is_there_and_what_is_behind() {
     let (client, contact) = rig.chat().await;
     let front = &rig.front;
     let id = front.chat_ids().pop().unwrap();
-    assert_eq!(front.known_chats(), [id.clone()]);
+    assert_eq!(front.known_chats(), std::slice::from_ref(&id));
     let info = front.session(&id).and_then(|session| session.info()).unwrap();
     assert_eq!(info.scope, contact.id().into());
     let seconds = Duration::from_secs;

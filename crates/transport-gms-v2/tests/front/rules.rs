@@ -206,6 +206,7 @@ async fn there_is_an_end_to_the_number_of_chats() {
     assert_eq!(refused.failure(), (200, 2, 240));
     assert_eq!(refused.json()["chatEnded"], true);
     client.call("disconnect", &[]).await.ok();
+    tokio::time::sleep(Duration::from_secs(60)).await;
     rig.start().await;
 }
 
