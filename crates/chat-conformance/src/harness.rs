@@ -91,6 +91,9 @@ pub enum Power {
     SharedIds,
     /// [`Disturbance::Cut`] and [`Disturbance::Break`].
     Cut,
+    /// A connection does not outlive [`Disturbance::Cut`] or [`Disturbance::Break`]: it is told lost, and another one is opened.
+    /// Where polls follow each other and nothing connects them, there is none to be lost, and the next good poll goes on.
+    LosesConnections,
     /// [`Disturbance::HalfOpen`].
     HalfOpen,
     /// [`Disturbance::Delay`].
@@ -171,10 +174,11 @@ pub enum Power {
 
 impl Power {
     /// Every power.
-    pub const ALL: [Self; 41] = [
+    pub const ALL: [Self; 42] = [
         Self::Credentials,
         Self::SharedIds,
         Self::Cut,
+        Self::LosesConnections,
         Self::HalfOpen,
         Self::Delay,
         Self::Duplicate,
@@ -470,9 +474,9 @@ pub trait Network: fmt::Debug + Send + Sync {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Disturbance {
-    /// Every connection is lost, and none comes through until the network heals.
+    /// Nothing that is open survives, and nothing new comes through until the network heals.
     Cut,
-    /// Every connection is lost once; new ones come through.
+    /// Nothing that is open survives; what is new comes through.
     Break,
     /// Open connections look alive and carry nothing, until the adapter finds out by itself, within a minute.
     HalfOpen,

@@ -13,8 +13,9 @@ use std::{
 use bytes::Bytes;
 use chat_core::{
     BackoffPolicy, Capabilities, ChatEvent, ChatSession, ClientToken, ConnectError, ConnectRequest, Content,
-    Error, Intent, LinkState, MessageId, OutgoingBody, PendingSend, Result, Role, Row, SendStage,
-    SessionBuilder, SessionSettings, StartRequest, Text, View, session::SentMessage,
+    Error, Intent, LinkState, MessageId, OutgoingBody, PendingSend, PollEvent, Result, Role, Row, SendStage,
+    SessionBuilder, SessionSettings, StartRequest, Text, View,
+    session::{ConnectionEvent, SentMessage},
 };
 use tokio::{
     sync::watch,
@@ -22,7 +23,7 @@ use tokio::{
 };
 
 use crate::{
-    harness::{Action, Actor, Disturbance, Harness, StoredItem, Truth},
+    harness::{Action, Actor, Disturbance, Harness, Power, StoredItem, Truth},
     recorder::{Log, SendRecord, line, lines},
     shelf::Shelf,
     wire::Wire,
@@ -215,6 +216,11 @@ impl World {
         self.bench.until_async("no connection is open", none).await;
     }
 
+    /// Whether a cut costs a connection.
+    pub(crate) fn loses_connections(&self) -> bool {
+        self.harness().powers().has(Power::LosesConnections)
+    }
+
     pub(crate) fn disturb(&self, what: Disturbance) {
         self.harness().network().disturb(what);
     }
@@ -359,15 +365,36 @@ impl Chat {
         row.cloned()
     }
 
-    /// Waits until the connection stands and nothing is being fetched.
+    /// Waits until the connection stands, polls are answered and nothing is being fetched.
     pub(crate) async fn live(&self) {
-        self.until("the session is live", |chat| chat.session().link_state() == LinkState::Live).await;
+        let live = |chat: &Self| chat.session().link_state() == LinkState::Live && !chat.polls_in_vain();
+        self.until("the session is live", live).await;
     }
 
-    /// Waits until the session has noticed that the connection is gone.
+    /// Waits until the session has noticed that the connection is gone, or that polls have no answer.
     pub(crate) async fn lost(&self) {
         let down = |state| !matches!(state, LinkState::Live | LinkState::Backfilling);
-        self.until("the loss is noticed", |chat| down(chat.session().link_state())).await;
+        let lost = |chat: &Self| down(chat.session().link_state()) || chat.polls_in_vain();
+        self.until("the loss is noticed", lost).await;
+    }
+
+    /// Waits until the session has told, once at least, that it is back after a loss.
+    pub(crate) async fn restored(&self) {
+        let back = |event: &ChatEvent| match event {
+            ChatEvent::Connection(event) => matches!(**event, ConnectionEvent::Restored(_)),
+            ChatEvent::Poll(event) => *event == PollEvent::Reconnected,
+            _ => false,
+        };
+        self.until("it is back", |chat| chat.count(back) > 0).await;
+    }
+
+    /// Whether the session has told that polls have no answer, and not yet that they have one again.
+    fn polls_in_vain(&self) -> bool {
+        let of_polls = |(_, event): &(_, ChatEvent)| match event {
+            ChatEvent::Poll(event @ (PollEvent::Disconnected | PollEvent::Reconnected)) => Some(*event),
+            _ => None,
+        };
+        self.0.log().events.iter().rev().find_map(of_polls) == Some(PollEvent::Disconnected)
     }
 
     /// Waits until the chat is over for this session.
@@ -448,6 +475,12 @@ impl Chat {
                 Err(error)
             }
         }
+    }
+
+    /// Waits until the send with this text waits: at once where no connection stands, else after an attempt that did not get through.
+    pub(crate) async fn waits(&self, text: &str) {
+        let waits = |chat: &Self| chat.stage(text) == Some((false, SendStage::Queued));
+        self.until(&format!("{text:?} waits"), waits).await;
     }
 
     /// How far the send with this text has come in the transcript.

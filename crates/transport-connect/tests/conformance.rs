@@ -22,6 +22,7 @@ chat_conformance::conformance!(
         "a_renewal_loses_nothing_and_is_no_loss",
         "a_start_that_is_gone_is_no_obstacle",
         "a_typing_preview_reaches_the_agent",
+        "an_echos_token_settles_its_own_send_alone",
         "an_edit_replaces_the_text_in_place",
         "changed_session_data_are_saved",
         "failing_polls_are_counted_in_succession",

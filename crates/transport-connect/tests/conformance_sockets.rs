@@ -28,6 +28,7 @@ chat_conformance::conformance!(
         "a_start_that_is_gone_is_no_obstacle",
         "a_typing_preview_reaches_the_agent",
         "an_answer_before_the_echo_is_the_same_message",
+        "an_echos_token_settles_its_own_send_alone",
         "an_edit_replaces_the_text_in_place",
         "an_end_while_sending_keeps_the_text",
         "changed_session_data_are_saved",

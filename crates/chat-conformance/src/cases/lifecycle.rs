@@ -1,7 +1,7 @@
 //! Owns the cases of a chat's life: start, join, restore, tabs, leaving, ending.
 
 use chat_core::{
-    ChatEvent, ConnectError, Continues, EndReason, ErrorKind, Extent, LinkState, Result, Role,
+    ChatEvent, ConnectError, Continues, EndReason, ErrorKind, Extent, LinkState, Result, Role, SendStage,
     SessionDirectory, StartRequest, UserData, session::ConnectionEvent,
 };
 
@@ -376,6 +376,31 @@ pub(crate) async fn one_tab_never_settles_anothers_send(world: &mut World) {
         tab.shows(&["same", "same"]).await;
     }
     assert_eq!(one.truth().await.own_texts(), ["same", "same"]);
+}
+
+pub(crate) async fn an_echos_token_settles_its_own_send_alone(world: &mut World) {
+    let one = world.start().await;
+    let two = world.another_tab(&one).await;
+    one.live().await;
+    two.live().await;
+    let mut expected = Vec::new();
+    for (text, disturbance) in [
+        ("lost", Disturbance::Fail(Request::Text, 1, Failure::Timeout)),
+        ("stored", Disturbance::FailStored(Request::Text, Failure::Timeout)),
+    ] {
+        world.disturb(disturbance);
+        let first = one.send(text);
+        one.until("the request is on its way", |one| one.stage(text) != Some((false, SendStage::Queued)))
+            .await;
+        let second = two.send(text);
+        first.sent().await;
+        second.sent().await;
+        expected.extend([text, text]);
+        for tab in [&one, &two] {
+            tab.shows(&expected).await;
+        }
+        assert_eq!(one.truth().await.own_texts(), expected);
+    }
 }
 
 pub(crate) async fn the_last_handle_closes_and_the_chat_goes_on(world: &mut World) {

@@ -64,7 +64,7 @@ cases! { $
         a_full_channel_loses_nothing "A reader that comes late gets everything, in order." [Start] [];
         leaving_ends_the_stream_once "`Leave { end: false }`: one terminal, `Left`, last; the chat goes on." [Start] [];
         ending_ends_the_stream_once "`Leave { end: true }`: one terminal, ended by us, last; the chat is over." [Start] [];
-        a_loss_ends_the_stream_once "A lost connection has one terminal, `Lost`, last." [Start] [Cut];
+        a_loss_ends_the_stream_once "A lost connection has one terminal, `Lost`, last." [Start] [Cut LosesConnections];
         an_end_at_the_centre_ends_the_stream_once "The chat's end has one terminal, last, behind all messages." [Start] [];
         a_dropped_stream_closes_the_connection "Dropping the stream closes the connection and does not end the chat." [Start Restore] [];
         own_messages_are_reported "An own message is sighted as own, on the same connection and on another one." [Start Restore] [];
@@ -97,9 +97,10 @@ cases! { $
         session_data_are_kept_from_start_to_end "Session data are kept from the start, and forgotten at the end." [Start] [];
         changed_session_data_are_saved "Changed session data are saved." [Start] [Tokens];
         a_kept_session_can_be_verified "A kept session can be verified without opening it." [Start Verify] [];
-        a_link_given_up_is_taken_up_by_hand "A link that gave up is taken up by hand, and what was missed is filled in." [Start Restore] [Cut];
+        a_link_given_up_is_taken_up_by_hand "A link that gave up is taken up by hand, and what was missed is filled in." [Start Restore] [Cut LosesConnections];
         two_tabs_see_everything_once "Two tabs of one participant see everything once; both tabs' messages are own." [Start Restore] [];
         one_tab_never_settles_anothers_send "The same text sent by two tabs, one of them unanswered, is two messages." [Start Restore IdempotentSend] [Fail];
+        an_echos_token_settles_its_own_send_alone "The same text sent by two tabs, one of them stored or not and unanswered, is two messages: echoes tell whose they are." [Start Restore EchoToken] [Fail];
         the_last_handle_closes_and_the_chat_goes_on "Dropping the last handle closes the connection, not the chat." [Start] [];
         what_was_accepted_leaves_before_the_close "What was accepted is sent before the connection closes." [Start] [];
         an_end_while_away_is_told_once "An end while the connection was down is told, once." [Start Restore] [Cut];
@@ -186,7 +187,7 @@ cases! { $
         a_gap_larger_than_a_page_is_filled "A gap of many pages is filled." [Start Restore History] [Cut];
         live_messages_come_between_while_a_gap_is_filled "Live messages that come while a gap is filled stand behind it." [Start Restore History] [Cut LateAnswer];
         what_vanishes_unnoticed_is_fetched_on_a_hint "What vanished is fetched when the vendor hints at it." [Start History] [Lose];
-        a_failed_fill_leaves_the_gap_open_and_is_tried_again "A failed fill leaves the gap open, is told, and is tried again." [Start Restore History] [Cut Fail];
+        a_failed_fill_leaves_the_gap_open_and_is_tried_again "A failed fill leaves the gap open, is told, and is tried again." [Start Restore History] [Cut LosesConnections Fail];
         a_start_that_is_gone_is_no_obstacle "A start position that the centre has forgotten is no obstacle." [Start Restore History] [Cut Prune];
         system_events_stay_out_of_the_display "System events are in the full view, not in the display." [Start] [];
         history_is_paged_to_its_start "History is paged to its start: then there is no more." [Start Restore History] [];
@@ -198,15 +199,15 @@ cases! { $
         hostile_text_comes_through_untouched "Markup, escapes and odd characters come through untouched, both ways." [Start] [];
     }
     faults {
-        a_loss_and_the_return_are_told_once "A loss, the failing attempts and the return are each told once." [Start Restore] [Cut RefuseConnects];
+        a_loss_and_the_return_are_told_once "A loss, the failing attempts and the return are each told once." [Start Restore] [Cut LosesConnections RefuseConnects];
         a_half_open_connection_is_found "A half-open connection is found, and what it swallowed is fetched." [Start Restore] [HalfOpen] hours;
         a_send_into_a_half_open_connection_arrives_once "A send into a half-open connection arrives once." [Start Restore] [HalfOpen] hours;
         a_flapping_link_loses_nothing_and_storms_nobody "A flapping link loses nothing and makes no storm." [Start Restore] [Cut] hours;
         a_renewal_loses_nothing_and_is_no_loss "A connection is replaced before its time, without loss, once." [Start Restore] [Renew] hours;
-        a_denied_return_is_final "A denied return is final until asked for by hand." [Start Restore] [Cut RefuseConnects Denials] hours;
+        a_denied_return_is_final "A denied return is final until asked for by hand." [Start Restore] [Cut LosesConnections RefuseConnects Denials] hours;
         hours_without_a_network_are_survived "Hours without a network: then everything is fetched and sent." [Start Restore] [Cut] hours;
-        the_systems_hint_shortens_a_wait "The system's hint that the network is back shortens a wait." [Start Restore] [Cut] hours;
-        a_request_for_patience_on_connecting_is_obeyed "`Retry-After` on connecting is obeyed, whatever the system hints." [Start Restore] [Cut RefuseConnects] hours;
+        the_systems_hint_shortens_a_wait "The system's hint that the network is back shortens a wait." [Start Restore] [Cut LosesConnections] hours;
+        a_request_for_patience_on_connecting_is_obeyed "`Retry-After` on connecting is obeyed, whatever the system hints." [Start Restore] [Cut LosesConnections RefuseConnects] hours;
         an_end_at_any_moment_is_told_once "An end at any moment of a send is told once; the text is kept." [Start] [];
         abandoned_calls_tear_nothing "Calls dropped at any moment tear nothing." [Start] [];
         what_is_denied_is_refused_before_the_wire "What the capabilities deny is refused by name, and nothing is sent." [Start] [CountSubmits];

@@ -190,7 +190,7 @@ pub(crate) async fn what_waits_leaves_in_order_behind_the_gap(world: &mut World)
     world.cut();
     chat.lost().await;
     let sends: Vec<_> = ["q 1", "q 2", "q 3"].iter().map(|text| chat.send(text)).collect();
-    assert_eq!(chat.stage("q 1"), Some((false, SendStage::Queued)), "it waits");
+    chat.waits("q 1").await;
     chat.agent().say("missed").await;
     world.heal();
     for send in &sends {
@@ -206,6 +206,7 @@ pub(crate) async fn what_waits_can_be_taken_back(world: &mut World) {
     chat.lost().await;
     let pending = chat.session().send_text("no").expect("accepted");
     let stays = chat.send("yes");
+    chat.waits("no").await;
     assert!(pending.cancel(), "it waits");
     assert_eq!(pending.await.map(drop).map_err(|error| error.kind().clone()), Err(ErrorKind::Cancelled));
     world.heal();

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use chat_core::{
     Direction, ErrorKind, HistoryFrom, HistoryRequest, SystemEvent, Text, Timestamp, Transcript, View,
-    WallClock, session::ConnectionEvent,
+    WallClock,
 };
 
 use crate::{
@@ -75,12 +75,7 @@ pub(crate) async fn live_messages_come_between_while_a_gap_is_filled(world: &mut
     expected.extend(chat.agent().say_many("missed", 20).await);
     world.heal();
     world.disturb(Disturbance::LateAnswer(Request::History, Duration::from_secs(3)));
-    let restored = |chat: &crate::world::Chat| {
-        chat.count(|event| {
-            matches!(event, chat_core::ChatEvent::Connection(event) if matches!(**event, ConnectionEvent::Restored(_)))
-        }) > 0
-    };
-    chat.until("it is back", restored).await;
+    chat.restored().await;
     expected.extend(chat.agent().say_many("live", 3).await);
     chat.send("mine").sent().await;
     expected.push("mine".into());
