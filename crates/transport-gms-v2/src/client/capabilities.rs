@@ -39,6 +39,9 @@ pub(crate) fn capabilities(config: &GmsConfig, mode: Mode) -> Capabilities {
             .into_iter()
             .fold(capabilities, Capabilities::with);
     }
+    if config.correlation_token {
+        capabilities = capabilities.with(Capability::EchoToken);
+    }
     if config.read_receipts {
         capabilities = capabilities.with(Capability::ReadReceipts);
     }
@@ -72,16 +75,19 @@ mod tests {
         let mut config = GmsConfig::default();
         let polling = capabilities(&config, Mode::Polling);
         assert!(polling.can(Capability::Poll) && polling.can(Capability::Upload));
+        assert!(polling.can(Capability::EchoToken));
         assert!(!polling.can(Capability::Async) && !polling.can(Capability::ReadReceipts));
         assert_eq!(polling.restore_within, Some(Duration::from_secs(60)));
         assert_eq!(polling.detached_for, Some(Duration::from_secs(45)));
 
         config.cometd = Some(CometdConfig::new("https://x/cometd"));
         config.read_receipts = true;
+        config.correlation_token = false;
         config.asynchronous = true;
         let push = capabilities(&config, Mode::Cometd);
         assert!(!push.can(Capability::Poll) && !push.can(Capability::Upload));
         assert!(push.can(Capability::Async) && push.can(Capability::ReadReceipts));
+        assert!(!push.can(Capability::EchoToken), "an equal text is all there is");
         assert_eq!((push.restore_within, push.detached_for), (None, None));
         assert!(!capabilities(&config, Mode::Polling).can(Capability::Async), "after a fallback");
     }
