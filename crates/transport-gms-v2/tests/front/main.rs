@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, unreachable_pub, missing_docs, reason = "helpers of tests")]
 
 mod backend;
+#[cfg(feature = "client")]
+mod closure;
 mod cometd;
 mod faults;
 mod files;
