@@ -2,8 +2,8 @@
 //! the page is cut out of it.
 
 use chat_core::{
-    Ack, Cursor, Direction, Error, ErrorKind, HistoryFrom, HistoryPage, HistoryRequest, MessageId, Primary,
-    Result, Sighting, Timestamp,
+    Ack, Cursor, Delivery, Direction, Error, ErrorKind, HistoryFrom, HistoryPage, HistoryRequest, MessageId,
+    Primary, Result, Sighting, Timestamp,
 };
 
 use super::ChatConnection;
@@ -32,7 +32,8 @@ impl Page {
         // Typing uses up numbers: asked for twice as many, a page is seldom short.
         let reach = u64::from(request.limit.max(1)).saturating_mul(2);
         let before = |end: u64, known: u64| Self::Before { end, from: known.saturating_sub(reach).max(1) };
-        let unknown = || Error::new(ErrorKind::NotFound, "no message of this chat");
+        let unknown =
+            || Error::new(ErrorKind::NotFound, "no message of this chat").with_delivery(Delivery::NotSent);
         let number = |cursor: &Cursor| {
             cursor.0.parse::<u64>().map_err(|_| Error::invalid_input("no cursor of this chat"))
         };
