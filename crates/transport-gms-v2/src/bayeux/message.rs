@@ -235,6 +235,12 @@ pub struct Advice {
 }
 
 impl Advice {
+    /// To try again after this time.
+    pub fn retry_after(wait: Duration) -> Self {
+        let interval = u64::try_from(wait.as_millis()).ok();
+        Self { reconnect: Some(Reconnect::Retry), interval, ..Self::default() }
+    }
+
     fn read(raw: &&RawValue) -> Option<Self> {
         let members: Map<String, Value> = member(raw)?;
         let millis = |name: &str| {

@@ -60,6 +60,8 @@ pub(crate) struct Chat {
     pub(crate) preview: Option<Arc<str>>,
     /// We have asked for the end.
     pub(crate) ending: bool,
+    /// It ended while nobody was there.
+    pub(crate) ended_away: bool,
     /// Agents and supervisors: whether they are there, and by which event that is known.
     agents: BTreeMap<u64, (u64, bool)>,
     /// The transcript was read from its beginning: who is not known to be in the chat, is not.
@@ -117,6 +119,7 @@ impl Chat {
             started_at,
             preview: None,
             ending: false,
+            ended_away: false,
             agents: BTreeMap::new(),
             whole: false,
             changed: false,
@@ -196,7 +199,11 @@ impl Chat {
 
     /// Why it is over, once it is.
     pub(crate) const fn end_reason(&self) -> EndReason {
-        if self.ending { EndReason::EndedByUs } else { EndReason::EndedByService }
+        match (self.ending, self.ended_away) {
+            (true, _) => EndReason::EndedByUs,
+            (false, true) => EndReason::EndedWhileAway,
+            (false, false) => EndReason::EndedByService,
+        }
     }
 
     /// Whether an agent is in the chat; `None` if too little of it was read to tell.

@@ -3,6 +3,7 @@
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    time::Duration,
 };
 
 use async_trait::async_trait;
@@ -213,11 +214,11 @@ fn refusal(error: ErrorEntry) -> Reply {
 #[async_trait]
 impl Application for Hub {
     async fn on_publish(&self, client: &Client, channel: &str, data: Box<RawValue>) -> Result<(), Refusal> {
-        let gone = || Refusal { code: 500, text: "the service stops".to_owned() };
+        let gone = || Refusal::new(500, "the service stops");
         let front = self.front.upgrade().ok_or_else(gone)?;
         let service = channel.strip_prefix(CHANNEL).filter(|service| front.serves(service));
         let Some(service) = service else {
-            return Err(Refusal { code: 404, text: "unknown channel".to_owned() });
+            return Err(Refusal::new(404, "unknown channel"));
         };
         front.count_request();
         let (operation, parameters) = match Parameters::from_data(data.get()) {
@@ -248,7 +249,11 @@ impl Hub {
     /// Carries a call out, with what was ordered to go wrong. `None` if nothing is heard of it.
     async fn disturbed(&self, front: &Arc<Shared>, call: Call) -> Result<Option<Answered>, Refusal> {
         let answered = |reply: Reply| Ok(Some((None, Outcome::from(reply))));
-        let refused = Err(Refusal { code: 500, text: "internal error".to_owned() });
+        let refused = |code: u16, after: Option<u64>| {
+            let mut refusal = Refusal::new(code, "refused");
+            refusal.retry_after = after.map(Duration::from_secs);
+            Err(refusal)
+        };
         match front.faults.answer(call.operation) {
             None => Ok(Some(front.execute(call).await)),
             Some(Instead::Delay(delay)) => {
@@ -264,11 +269,16 @@ impl Hub {
             Some(Instead::Refused { code, .. }) => {
                 answered(failed(Identity::default(), false, ErrorCode(code), "refused"))
             }
-            Some(Instead::Hang) => std::future::pending().await,
             Some(Instead::Cut) => {
                 front.cut_connections();
-                refused
+                refused(500, None)
             }
+            // It is acknowledged, and that is all.
+            Some(Instead::Hang) => Ok(None),
+            // What HTTP says with a status, this protocol says with a number.
+            Some(Instead::Html(status)) => refused(status, None),
+            Some(Instead::TooManyRequests(after)) => refused(429, Some(after)),
+            Some(Instead::RetryAfter(after)) => refused(503, Some(after)),
             Some(Instead::TransientAfterwards) => {
                 front.execute(call).await;
                 answered(transient())
@@ -287,7 +297,7 @@ impl Hub {
                 front.execute(call).await;
                 Ok(None)
             }
-            Some(_) => refused,
+            Some(_) => refused(500, None),
         }
     }
 

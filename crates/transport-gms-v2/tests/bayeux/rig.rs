@@ -46,7 +46,7 @@ impl Application for Echo {
         }
         self.published.lock().unwrap().push(data.get().into());
         if data.get().contains("forbidden") {
-            return Err(Refusal { code: 403, text: "forbidden".into() });
+            return Err(Refusal::new(403, "forbidden"));
         }
         client.deliver(channel, data);
         Ok(())

@@ -23,7 +23,8 @@ use tokio::{
 
 use self::sessions::{Connect, Sessions, Signal};
 use super::message::{
-    self, BROWSER_COOKIE, CONNECT, CONTENT_TYPE, DISCONNECT, HANDSHAKE, Message, SUBSCRIBE, UNSUBSCRIBE,
+    self, Advice, BROWSER_COOKIE, CONNECT, CONTENT_TYPE, DISCONNECT, HANDSHAKE, Message, SUBSCRIBE,
+    UNSUBSCRIBE,
 };
 
 /// Settings of a [`BayeuxServer`]. Start from [`ServerConfig::default`] and set what differs.
@@ -110,11 +111,21 @@ pub enum UnknownSession {
 
 /// Why a publish is refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Refusal {
     /// The number.
     pub code: u16,
     /// The words.
     pub text: String,
+    /// When to try again, as advice.
+    pub retry_after: Option<Duration>,
+}
+
+impl Refusal {
+    /// A refusal without advice.
+    pub fn new(code: u16, text: impl Into<String>) -> Self {
+        Self { code, text: text.into(), retry_after: None }
+    }
 }
 
 /// How a session ended.
@@ -537,17 +548,19 @@ impl Publish {
         let carried_out = tokio::spawn(async move {
             match data {
                 Some(data) => server.0.application.on_publish(&client, &channel, data).await,
-                None => Err(Refusal { code: 400, text: "no data".into() }),
+                None => Err(Refusal::new(400, "no data")),
             }
         });
-        let result = carried_out
-            .await
-            .unwrap_or_else(|_| Err(Refusal { code: 500, text: "the application failed".into() }));
+        let result = carried_out.await.unwrap_or_else(|_| Err(Refusal::new(500, "the application failed")));
         self.ended = true;
         let mut replies = self.server.0.lock().publish_ended(&self.id, true);
         replies.push(match result {
             Ok(()) => Sessions::accepted(&self.request),
-            Err(refusal) => Sessions::refusal(&self.request, refusal.code, &refusal.text),
+            Err(refusal) => {
+                let mut reply = Sessions::refusal(&self.request, refusal.code, &refusal.text);
+                reply.advice = refusal.retry_after.map(Advice::retry_after);
+                reply
+            }
         });
         replies
     }

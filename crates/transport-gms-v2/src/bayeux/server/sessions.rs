@@ -122,9 +122,7 @@ impl Sessions {
     ) -> Message {
         if self.all.len() >= self.config.max_sessions {
             let mut reply = Self::refusal(request, 503, "too many sessions");
-            let advice =
-                Advice { reconnect: Some(Reconnect::Retry), interval: Some(1000), ..Advice::default() };
-            reply.advice = Some(advice);
+            reply.advice = Some(Advice::retry_after(Duration::from_secs(1)));
             return reply;
         }
         let acknowledge = self.config.acknowledge && request.ack() == Some(Ack::Supported(true));

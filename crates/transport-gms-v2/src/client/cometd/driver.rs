@@ -19,6 +19,8 @@ use crate::{
 
 /// How many events may wait for the session before no more are taken from the server.
 const WAITING_MAX: usize = 1024;
+/// How long who comes back may read what was said meanwhile, if it was the last. Reading it ends the chat.
+const LAST_READ: Duration = Duration::from_secs(2);
 /// How long the goodbye may take, what is under way included.
 const GOODBYE: Duration = Duration::from_secs(4);
 
@@ -38,6 +40,10 @@ pub(super) struct Driver {
     failing: bool,
     /// When to ask for notifications again.
     ask_at: Option<Instant>,
+    /// We came back, and what was missed may still be read until then.
+    read_until: Option<Instant>,
+    /// The chat is over, and ends then.
+    over_at: Option<Instant>,
     /// Goodbye is being said, until then.
     goodbye: Option<Instant>,
 }
@@ -59,6 +65,8 @@ impl Driver {
             attached: true,
             failing: false,
             ask_at: None,
+            read_until: None,
+            over_at: None,
             goodbye: None,
         }
     }
@@ -70,6 +78,8 @@ impl Driver {
             (Some(asked), _) => {
                 let operation = Operation::RequestNotifications;
                 let taken = self.connection.chat().take(operation, Some(asked), &told);
+                self.connection.chat().ended_away = taken.over;
+                self.read_until = Some(Instant::now() + LAST_READ);
                 self.taken(taken);
             }
             (None, Some(StatusCode::Ok)) => self.news(&told),
@@ -99,6 +109,10 @@ impl Driver {
                 () = self.line.ending() => {}
                 _ = outlet.drain(), if outlet.waiting() > 0 => {}
                 () = until(self.goodbye) => break None,
+                () = until(self.over_at) => {
+                    self.over_at = None;
+                    self.connection.over();
+                }
                 () = until(self.ask_at), if self.work.is_none() => self.ask_again(),
                 attached = at_work(&mut self.work) => {
                     self.work = None;
@@ -133,18 +147,24 @@ impl Driver {
     /// The session is over, and nobody wanted it.
     fn lost(&self, closed: Option<Closed>) -> Terminal {
         let hub = self.inner.cometd.as_ref();
+        let keep = |session| {
+            let chat_id = self.connection.chat().followed.identity().chat_id.clone();
+            if let (Some(hub), Some(chat_id)) = (hub, chat_id) {
+                hub.keep(&chat_id, session);
+            }
+        };
         let (error, resumable) = match closed {
             Some(Closed::Unconnected(error)) => {
                 if let Some(hub) = hub {
                     hub.note(false);
-                    let chat_id = self.connection.chat().followed.identity().chat_id.clone();
-                    if let (Some(chat_id), Some(session)) = (chat_id, self.line.publisher().session()) {
-                        hub.keep(&chat_id, session);
-                    }
                 }
+                keep(self.line.publisher().session());
                 (error, true)
             }
-            Some(Closed::Forgotten(error)) => (gone(error), true),
+            Some(Closed::Forgotten(error)) => {
+                keep(None);
+                (gone(error), true)
+            }
             // It says to stop: what is left is polling, if there is a way.
             Some(Closed::Refused(error)) => {
                 let polls = hub.is_some_and(|hub| hub.fallback_after.is_some());
@@ -234,7 +254,10 @@ impl Driver {
         self.connection.outlet.queue(events);
         self.connection.save();
         if over {
-            self.connection.over();
+            match self.read_until.filter(|until| Instant::now() < *until) {
+                Some(until) => self.over_at = Some(until),
+                None => self.connection.over(),
+            }
         } else if ask_again {
             let connection = Arc::clone(&self.connection);
             self.work_on(async move {

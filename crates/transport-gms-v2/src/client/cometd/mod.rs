@@ -36,8 +36,8 @@ use crate::{
     wire::{Operation, Parameters, Position, Reply},
 };
 
-/// Most sessions that are kept to be gone on with.
-const SESSIONS_MAX: usize = 256;
+/// Most chats whose lost connections are remembered.
+const LOST_MAX: usize = 256;
 /// Most messages that may come while a chat is being taken up.
 const EARLY_MAX: usize = 1024;
 
@@ -49,8 +49,8 @@ pub(crate) struct Hub {
     /// Handshakes and connects that failed in succession.
     failures: AtomicU32,
     fallback_after: Option<u32>,
-    /// Sessions that were cut, by chat.
-    cut: Mutex<VecDeque<(String, BayeuxSession)>>,
+    /// Chats that lost their connection, and the session that can be gone on with, if there is one.
+    lost: Mutex<VecDeque<(String, Option<BayeuxSession>)>>,
 }
 
 /// Why there is no connection.
@@ -86,7 +86,7 @@ impl Hub {
             channel: cometd.channel.clone(),
             failures: AtomicU32::new(0),
             fallback_after: fallback.then_some(cometd.fallback_after),
-            cut: Mutex::default(),
+            lost: Mutex::default(),
         }))
     }
 
@@ -104,20 +104,20 @@ impl Hub {
         }
     }
 
-    /// Keeps a session that was cut.
-    fn keep(&self, chat_id: &str, session: BayeuxSession) {
-        let mut cut = self.cut.lock().unwrap_or_else(PoisonError::into_inner);
-        cut.retain(|(chat, _)| chat != chat_id);
-        cut.push_back((chat_id.to_owned(), session));
-        if cut.len() > SESSIONS_MAX {
-            cut.pop_front();
+    /// Remembers that a chat has lost its connection.
+    fn keep(&self, chat_id: &str, session: Option<BayeuxSession>) {
+        let mut lost = self.lost.lock().unwrap_or_else(PoisonError::into_inner);
+        lost.retain(|(chat, _)| chat != chat_id);
+        lost.push_back((chat_id.to_owned(), session));
+        if lost.len() > LOST_MAX {
+            lost.pop_front();
         }
     }
 
-    fn take(&self, chat_id: &str) -> Option<BayeuxSession> {
-        let mut cut = self.cut.lock().unwrap_or_else(PoisonError::into_inner);
-        let at = cut.iter().position(|(chat, _)| chat == chat_id)?;
-        cut.remove(at).map(|(_, session)| session)
+    fn take(&self, chat_id: &str) -> Option<Option<BayeuxSession>> {
+        let mut lost = self.lost.lock().unwrap_or_else(PoisonError::into_inner);
+        let at = lost.iter().position(|(chat, _)| chat == chat_id)?;
+        lost.remove(at).map(|(_, session)| session)
     }
 
     /// A session: the one that the chat had, if the server still knows it, or a new one (§9.4, rules 2 and 3).
@@ -127,22 +127,26 @@ impl Hub {
             NotOpen::Session(gone(error))
         };
         let before = chat_id.and_then(|chat_id| Some((chat_id, self.take(chat_id)?)));
+        let returns = before.is_some();
         if let Some((chat_id, session)) = before {
-            match self.client.resume(session.clone()).await {
-                Ok(opened) => return Ok(Opening::new(opened, self)),
-                Err(error) if *error.kind() == ErrorKind::SessionLost => {}
-                Err(error) => {
-                    self.keep(chat_id, session);
-                    return Err(failed(error));
+            // Until the chat stands again.
+            self.keep(chat_id, session.clone());
+            if let Some(session) = session {
+                match self.client.resume(session).await {
+                    Ok(opened) => return Ok(Opening::new(opened, self, returns)),
+                    Err(error) if *error.kind() == ErrorKind::SessionLost => self.keep(chat_id, None),
+                    Err(error) => return Err(failed(error)),
                 }
             }
         }
-        Ok(Opening::new(self.client.handshake().await.map_err(failed)?, self))
+        Ok(Opening::new(self.client.handshake().await.map_err(failed)?, self, returns))
     }
 }
 
 /// A session on which no chat stands yet.
 struct Opening {
+    /// The chat had a connection over this transport before.
+    returns: bool,
     line: Arc<Line>,
     deliveries: Deliveries,
     /// News that came before the chat stood.
@@ -152,9 +156,9 @@ struct Opening {
 }
 
 impl Opening {
-    fn new((publisher, deliveries): (Publisher, Deliveries), hub: &Hub) -> Self {
+    fn new((publisher, deliveries): (Publisher, Deliveries), hub: &Hub, returns: bool) -> Self {
         let line = Arc::new(Line::new(publisher, hub.channel.clone()));
-        Self { line, deliveries, early: Vec::new(), raw: Vec::new() }
+        Self { returns, line, deliveries, early: Vec::new(), raw: Vec::new() }
     }
 
     /// One operation, while nobody else listens.
@@ -233,7 +237,7 @@ impl Opening {
         attached: Option<Position>,
         tap: bool,
     ) -> (Arc<ChatConnection>, Connection) {
-        let Self { line, deliveries, early, raw } = self;
+        let Self { line, deliveries, early, raw, .. } = self;
         let way = connection::Line::Channel(Arc::clone(&line));
         let (own, connection) = ChatConnection::stand(inner, chat, way, tap);
         for text in raw {
@@ -291,7 +295,8 @@ pub(crate) async fn resume(inner: &Arc<Inner>, chat: Chat, tap: bool) -> Result<
     let own = chat.followed.mapper().own.clone();
     let looked = opening.look(&own, Operation::RequestNotifications, &parameters, Expect::Any).await;
     let told = match looked {
-        Ok(reply) if reply.chat_ended == Some(true) => {
+        // Who was there a moment ago is told the last words.
+        Ok(reply) if reply.chat_ended == Some(true) && !opening.returns => {
             opening.close().await;
             return Err(NotOpen::Chat(Error::new(ErrorKind::SessionEnded, "the chat is over")));
         }
@@ -299,6 +304,9 @@ pub(crate) async fn resume(inner: &Arc<Inner>, chat: Chat, tap: bool) -> Result<
         Err(failure) if is_offline(&failure.error) => (Reply::default(), None),
         Err(failure) => return Err(NotOpen::Chat(failure.error)),
     };
+    if let Some(chat_id) = &chat_id {
+        hub.take(chat_id);
+    }
     Ok(opening.stand(inner, chat, told.0, told.1, tap).1)
 }
 
