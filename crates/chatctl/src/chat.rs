@@ -1,14 +1,15 @@
 //! Owns `chatctl chat`: a chat in the terminal, line by line.
 
-use std::{path::Path, process::ExitCode, time::Duration};
+use std::{path::Path, process::ExitCode, sync::Arc, time::Duration};
 
-use chat_core::{ChatEvent, ChatSession, PendingSend, StartRequest, Upload, session::SentMessage};
+use chat_core::{ChatEvent, ChatSession, PendingSend, StartRequest, Transport, Upload, session::SentMessage};
 use futures::{StreamExt, stream::FuturesUnordered};
 use tokio::{
     io::{AsyncBufReadExt, BufReader, Lines, Stdin},
     time::timeout,
 };
 use transport_connect::{ConnectTransport, StartChat};
+use transport_gms_v2::{CometdConfig, GmsTransport};
 
 use crate::{
     failure::{Context, Result},
@@ -24,12 +25,8 @@ const END_WITHIN: Duration = Duration::from_secs(15);
 /// Which contact centre, and as whom.
 #[derive(Debug, clap::Args)]
 pub(crate) struct ChatArgs {
-    /// The base URL of Amazon Connect's Participant Service, or of a simulator.
-    #[arg(long, value_name = "URL")]
-    connect_endpoint: String,
-    /// The URL that starts a chat.
-    #[arg(long, value_name = "URL")]
-    start_chat_url: String,
+    #[command(flatten)]
+    centre: CentreArgs,
     /// The name to show.
     #[arg(long, default_value = "Customer")]
     name: String,
@@ -41,6 +38,47 @@ pub(crate) struct ChatArgs {
     json: bool,
 }
 
+/// Where a chat is held. What several vendors need goes together with what they need alone.
+#[derive(Debug, clap::Args)]
+#[group(required = true, multiple = true)]
+struct CentreArgs {
+    /// The base URL of Amazon Connect's Participant Service, or of a simulator.
+    #[arg(long, value_name = "URL", requires = "start_chat_url", conflicts_with_all = ["gms_data_url", "gms_cometd_url"])]
+    connect_endpoint: Option<String>,
+    /// The URL that starts a chat of Amazon Connect.
+    #[arg(long, value_name = "URL", requires = "connect_endpoint")]
+    start_chat_url: Option<String>,
+    /// The whole chat URL of Genesys GMS, service name included. Polled, unless CometD is given too; then what CometD falls
+    /// back to.
+    #[arg(long, value_name = "URL")]
+    gms_data_url: Option<String>,
+    /// The CometD URL of Genesys GMS.
+    #[arg(long, value_name = "URL")]
+    gms_cometd_url: Option<String>,
+    /// Where files go in chats over CometD.
+    #[arg(long, value_name = "URL", requires = "gms_cometd_url")]
+    gms_companion_url: Option<String>,
+}
+
+impl CentreArgs {
+    fn transport(self) -> chat_core::Result<Arc<dyn Transport>> {
+        if let (Some(endpoint), Some(start)) = (self.connect_endpoint, self.start_chat_url) {
+            let builder = ConnectTransport::builder().endpoint(endpoint);
+            return Ok(Arc::new(builder.start_chat(StartChat::new(start)).build()?));
+        }
+        let mut builder = GmsTransport::builder();
+        if let Some(url) = self.gms_data_url {
+            builder = builder.data_url(url);
+        }
+        if let Some(url) = self.gms_cometd_url {
+            let mut cometd = CometdConfig::new(url);
+            cometd.companion_url = self.gms_companion_url;
+            builder = builder.cometd(cometd);
+        }
+        Ok(Arc::new(builder.build()?))
+    }
+}
+
 /// Chats until the input ends, `/quit` is typed or the other side ends it.
 pub(crate) async fn run(args: ChatArgs) -> Result<ExitCode> {
     let sink = Box::new(|line: &str| Output.line(line));
@@ -49,12 +87,8 @@ pub(crate) async fn run(args: ChatArgs) -> Result<ExitCode> {
     } else {
         share(Terminal::new(sink, Output.colours(), &args.name))
     };
-    let transport = ConnectTransport::builder()
-        .endpoint(args.connect_endpoint)
-        .start_chat(StartChat::new(args.start_chat_url))
-        .build()
-        .context("the options")?;
-    let session = ChatSession::builder(transport)
+    let transport = args.centre.transport().context("the options")?;
+    let session = ChatSession::over(transport)
         .start(StartRequest::named(args.name))
         .await
         .context("starting the chat")?;

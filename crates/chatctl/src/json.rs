@@ -4,7 +4,7 @@ use chat_core::{
     ChatEvent, DeliveryState, Diff, RosterEvent, Row, SessionInfo, TypingEvent,
     session::{ConnectionEvent, SessionEvent},
 };
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::{
     failure::Result,
@@ -15,16 +15,28 @@ use crate::{
 /// Writes each event as a line of JSON.
 pub(crate) struct JsonLines {
     sink: Sink,
+    /// Members of each object.
+    about: Map<String, Value>,
 }
 
 impl JsonLines {
     /// Writes to `sink`.
-    pub(crate) const fn new(sink: Sink) -> Self {
-        Self { sink }
+    pub(crate) fn new(sink: Sink) -> Self {
+        Self::about(sink, Value::Null)
+    }
+
+    /// Writes to `sink`, with the members of the object `about` in each line.
+    pub(crate) fn about(sink: Sink, about: Value) -> Self {
+        let about = if let Value::Object(members) = about { members } else { Map::new() };
+        Self { sink, about }
     }
 
     /// Writes any object.
     pub(crate) fn write(&mut self, value: &Value) -> Result<()> {
+        let mut value = value.clone();
+        if let Value::Object(members) = &mut value {
+            members.extend(self.about.clone());
+        }
         (self.sink)(&escape_json(&value.to_string()))
     }
 }

@@ -6,8 +6,8 @@ use std::{
 };
 
 use chat_core::{
-    ChatEvent, Content, Diff, Mirror, Participant, ParticipantId, ReceiptKind, Role, RosterEvent, Row, RowId,
-    TypingEvent,
+    ChatEvent, Content, Diff, Mirror, Participant, ParticipantId, PollEvent, ReceiptKind, Role, RosterEvent,
+    Row, RowId, TypingEvent,
     session::{ConnectionEvent, SessionEvent},
 };
 
@@ -217,6 +217,11 @@ impl Terminal {
                 ConnectionEvent::Broken(error) => format!("gave up: {error}"),
                 _ => return None,
             },
+            // Polling has no connection to lose: a poll stays without an answer, and a later one has it.
+            ChatEvent::Poll(PollEvent::Disconnected) => "the connection is lost".into(),
+            ChatEvent::Poll(PollEvent::Reconnected) => "the connection is back".into(),
+            ChatEvent::Poll(PollEvent::ServerWentOffline) => "the chat server is offline".into(),
+            ChatEvent::Poll(PollEvent::ServerBackOnline) => "the chat server is back".into(),
             ChatEvent::Session(event) => match &**event {
                 SessionEvent::Ready => "the transcript is whole".into(),
                 SessionEvent::GapOpen(error) => format!("something is missing for now: {error}"),

@@ -1,6 +1,7 @@
 //! Owns `chatctl sim`: the simulated centre, served to vendor clients.
 
 use std::{
+    io,
     path::{Path, PathBuf},
     process::ExitCode,
     sync::Arc,
@@ -8,17 +9,19 @@ use std::{
 
 use chat_core::SystemClock;
 use chat_sim::{Centre, FaultPlan, Script};
-use serde_json::json;
-use tokio::net::TcpListener;
-use transport_connect::front::{ConnectFront, FrontConfig};
+use serde_json::{Map, Value, json};
+use tokio::{net::TcpListener, task::JoinSet};
+use transport_connect::front::{ConnectFront, FrontConfig as ConnectConfig};
+use transport_gms_v2::front::{FrontConfig as GmsConfig, GmsFront};
 
 use crate::{
     failure::{Context, Result},
     output::Output,
 };
 
-/// Where Connect is served unless told otherwise.
+/// Where each is served unless told otherwise.
 const CONNECT: &str = "127.0.0.1:8971";
+const GMS: &str = "127.0.0.1:8972";
 
 /// How the centre is, and where it is served. Without an address, everything is served at its usual place.
 #[derive(Debug, clap::Args)]
@@ -26,6 +29,9 @@ pub(crate) struct SimArgs {
     /// Serve Amazon Connect chat at this address [usual: 127.0.0.1:8971; port 0 takes a free one].
     #[arg(long, value_name = "HOST:PORT")]
     connect: Option<String>,
+    /// Serve Genesys GMS chat, REST and CometD, at this address [usual: 127.0.0.1:8972].
+    #[arg(long, value_name = "HOST:PORT")]
+    gms: Option<String>,
     /// What happens in each chat: a file with a JSON list of steps. Unless given, a bot welcomes, the queue moves, an agent
     /// joins and answers every message.
     #[arg(long, value_name = "FILE")]
@@ -41,22 +47,76 @@ pub(crate) struct SimArgs {
 /// Serves until it is stopped. Says where, in one line of JSON, once it listens.
 pub(crate) async fn run(args: SimArgs) -> Result<ExitCode> {
     let centre = centre(&args).await?;
-    let address = args.connect.as_deref().unwrap_or(CONNECT);
-    let what = || format!("listening on {address}");
-    let listener = TcpListener::bind(address).await.with_context(what)?;
-    let endpoint = format!("http://{}", listener.local_addr().with_context(what)?);
-    let config = FrontConfig::new(&*endpoint);
-    let start_chat_url = format!("{endpoint}{}", config.start_chat_path);
-    let front = ConnectFront::new(Arc::new(centre.transport()), config);
-    Output.line(
-        &json!({ "connect": { "endpoint": endpoint, "start_chat_url": start_chat_url } }).to_string(),
-    )?;
+    let everything = args.connect.is_none() && args.gms.is_none();
+    let mut serving = JoinSet::new();
+    let mut told = Map::new();
+    if let Some(address) = args.connect.as_deref().or(everything.then_some(CONNECT)) {
+        let (listener, base) = listen(address).await?;
+        told.insert("connect".into(), connect(&centre, listener, &base, &mut serving));
+    }
+    if let Some(address) = args.gms.as_deref().or(everything.then_some(GMS)) {
+        let (listener, base) = listen(address).await?;
+        told.insert("gms".into(), gms(&centre, listener, &base, &mut serving));
+    }
+    Output.line(&Value::Object(told).to_string())?;
     tokio::select! {
-        served = front.serve(listener) => served.context("serving")?,
+        Some(served) = serving.join_next() => served.context("serving")?.context("serving")?,
         stopped = stop_signal() => stopped.context("waiting for a signal")?,
     }
-    front.shutdown();
+    // The fronts end with what serves them.
+    serving.shutdown().await;
     Ok(ExitCode::SUCCESS)
+}
+
+/// A listener, and its base URL.
+async fn listen(address: &str) -> Result<(TcpListener, String)> {
+    let what = || format!("listening on {address}");
+    let listener = TcpListener::bind(address).await.with_context(what)?;
+    let base = format!("http://{}", listener.local_addr().with_context(what)?);
+    Ok((listener, base))
+}
+
+/// Serves Connect; what its clients have to be told.
+fn connect(
+    centre: &Centre,
+    listener: TcpListener,
+    base: &str,
+    serving: &mut JoinSet<io::Result<()>>,
+) -> Value {
+    let config = ConnectConfig::new(base);
+    let start_chat_url = format!("{base}{}", config.start_chat_path);
+    let front = ConnectFront::new(Arc::new(centre.transport()), config);
+    serving.spawn(async move { front.serve(listener).await });
+    json!({ "endpoint": base, "start_chat_url": start_chat_url })
+}
+
+/// Serves GMS; what its clients have to be told.
+fn gms(centre: &Centre, listener: TcpListener, base: &str, serving: &mut JoinSet<io::Result<()>>) -> Value {
+    let urls = GmsUrls::new(base);
+    let front = GmsFront::new(Arc::new(centre.transport()), GmsConfig::new());
+    serving.spawn(async move { front.serve(listener).await });
+    json!({ "data_url": urls.data, "cometd_url": urls.cometd, "companion_url": urls.companion })
+}
+
+/// Where GMS is below a base URL.
+pub(crate) struct GmsUrls {
+    /// REST, with the service.
+    pub(crate) data: String,
+    /// CometD.
+    pub(crate) cometd: String,
+    /// Files of chats over CometD.
+    pub(crate) companion: String,
+}
+
+impl GmsUrls {
+    /// With the front's own names.
+    pub(crate) fn new(base: &str) -> Self {
+        Self {
+            data: format!("{base}/genesys/2/chat/customer-support"),
+            cometd: format!("{base}/genesys/cometd"),
+            companion: format!("{base}/genesys/2/chat-ntf"),
+        }
+    }
 }
 
 async fn centre(args: &SimArgs) -> Result<Centre> {

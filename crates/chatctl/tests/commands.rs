@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 fn chatctl(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_chatctl"));
@@ -58,9 +58,17 @@ fn the_demo_in_a_pipe_is_plain_good_and_quick() {
     assert!(output.status.success(), "{shown}");
     assert_eq!(text(&output.stderr), "");
     assert!(!shown.contains('\x1b'), "{shown}");
+    let verdict: Vec<&str> = shown.lines().skip_while(|line| !line.starts_with("summary: ")).collect();
     assert_eq!(
-        shown.lines().last(),
-        Some("summary: messages 262, recovered 250, duplicates 0, lost 0, order ok")
+        verdict,
+        [
+            "summary: messages 262, recovered 250, duplicates 0, lost 0, order ok, over Amazon Connect",
+            "summary: messages 262, recovered 250, duplicates 0, lost 0, order ok, over Genesys GMS, polling",
+            "summary: messages 262, recovered 250, duplicates 0, lost 0, order ok, over Genesys GMS, CometD",
+            "left out over Genesys GMS, polling, which cannot do it: delivered receipts, read receipts",
+            "left out over Genesys GMS, CometD, which cannot do it: delivered receipts, read receipts",
+            "the same over all 3: 262 rows, equal in role, kind and text or file name",
+        ]
     );
     for said in [
         "Concierge  Welcome!",
@@ -73,40 +81,74 @@ fn the_demo_in_a_pipe_is_plain_good_and_quick() {
     }
 }
 
-#[test]
-fn the_demo_as_json_lines_is_an_object_a_line_and_ends_with_the_summary() {
-    let output = run(&["demo", "--json"]);
-    let lines: Vec<Value> =
-        text(&output.stdout).lines().map(|line| serde_json::from_str(line).expect(line)).collect();
-    assert!(output.status.success());
-    assert!(lines.iter().all(|line| line["event"].is_string()));
-    let last = lines.last().expect("a summary");
-    assert_eq!((&last["event"], &last["ok"]), (&"summary".into(), &true.into()));
-    assert_eq!((&last["messages"], &last["recovered"]), (&262.into(), &250.into()));
-    assert_eq!((&last["duplicates"], &last["lost"], &last["order"]), (&0.into(), &0.into(), &"ok".into()));
-    let has = |event: &str| lines.iter().any(|line| line["event"] == event);
-    assert!(["transcript", "messages", "typing", "receipt", "connection", "ended"].into_iter().all(has));
+/// The objects that `arguments` writes.
+fn json_lines(output: &Output) -> Vec<Value> {
+    text(&output.stdout).lines().map(|line| serde_json::from_str(line).expect(line)).collect()
 }
 
-fn sabotaged(part: &str) -> Value {
+#[test]
+fn the_demo_as_json_lines_is_an_object_a_line_and_ends_with_the_verdict() {
+    let output = run(&["demo", "--json"]);
+    let lines = json_lines(&output);
+    assert!(output.status.success());
+    assert!(lines.iter().all(|line| line["event"].is_string()));
+    let comparison = lines.last().expect("a comparison");
+    assert_eq!((&comparison["event"], &comparison["ok"]), (&"comparison".into(), &true.into()));
+    assert_eq!((&comparison["rows"], &comparison["differences"]), (&262.into(), &json!([])));
+    assert_eq!(comparison["left_out"]["connect"], json!([]));
+    for transport in ["connect", "gms", "gms-cometd"] {
+        let of: Vec<_> = lines.iter().filter(|line| line["transport"] == transport).collect();
+        let last = of.last().expect("a summary");
+        assert_eq!((&last["event"], &last["ok"]), (&"summary".into(), &true.into()));
+        assert_eq!((&last["messages"], &last["recovered"]), (&262.into(), &250.into()));
+        assert_eq!(
+            (&last["duplicates"], &last["lost"], &last["order"]),
+            (&0.into(), &0.into(), &"ok".into())
+        );
+        let has = |event: &str| of.iter().any(|line| line["event"] == event);
+        assert!(["transcript", "messages", "typing", "ended"].into_iter().all(has), "{transport}");
+        let expected = if transport == "connect" { "receipt" } else { "session" };
+        assert!(has(expected), "{transport}");
+    }
+}
+
+#[test]
+fn the_demo_over_one_transport_compares_nothing() {
+    let output = run(&["--transport", "gms", "--json"]);
+    assert!(output.status.success(), "{}", text(&output.stdout));
+    let lines = json_lines(&output);
+    assert!(lines.iter().all(|line| line["transport"] == "gms"));
+    let states = lines.iter().filter(|line| line["event"] == "poll").map(|line| &line["state"]);
+    let states: Vec<_> = states.collect();
+    // A cut is one for polling, too: polls fail, which is told once, and come through again.
+    for state in ["Disconnected", "Reconnected"] {
+        assert_eq!(states.iter().filter(|told| **told == state).count(), 1, "{state}: {states:?}");
+    }
+}
+
+/// The summary of each transport.
+fn sabotaged(part: &str) -> Vec<Value> {
     let output = run(&["--json", "--without", part]);
     assert_eq!(output.status.code(), Some(1), "the exit status tells");
-    let shown = text(&output.stdout);
-    let summary: Value = serde_json::from_str(shown.lines().last().expect("a summary")).expect("JSON");
-    assert_eq!(summary["ok"], false);
-    summary
+    let summaries: Vec<_> =
+        json_lines(&output).into_iter().filter(|line| line["event"] == "summary").collect();
+    assert_eq!(summaries.len(), 3);
+    assert!(summaries.iter().all(|summary| summary["ok"] == false), "{summaries:?}");
+    summaries
 }
 
 #[test]
 fn without_gap_fill_messages_are_lost_and_the_demo_says_so() {
-    let summary = sabotaged("gap-fill");
-    assert_eq!((&summary["recovered"], &summary["lost"]), (&0.into(), &250.into()), "{summary}");
+    for summary in sabotaged("gap-fill") {
+        assert_eq!((&summary["recovered"], &summary["lost"]), (&0.into(), &250.into()), "{summary}");
+    }
 }
 
 #[test]
 fn without_deduplication_messages_are_doubled_and_the_demo_says_so() {
-    let summary = sabotaged("deduplication");
-    assert!(summary["duplicates"].as_u64() > Some(0), "{summary}");
+    for summary in sabotaged("deduplication") {
+        assert!(summary["duplicates"].as_u64() > Some(0), "{summary}");
+    }
 }
 
 #[test]
@@ -120,14 +162,32 @@ fn a_reader_that_goes_away_ends_the_demo_without_a_word() {
 
 #[test]
 fn the_simulator_says_where_it_listens_and_a_chat_goes_through_it() {
-    let mut sim = Running::start(&["sim", "--connect", "127.0.0.1:0", "--seed", "7"], Stdio::null());
+    let addresses = ["sim", "--connect", "127.0.0.1:0", "--gms", "127.0.0.1:0", "--seed", "7"];
+    let mut sim = Running::start(&addresses, Stdio::null());
     let line: Value = serde_json::from_str(&sim.line()).expect("one line of JSON");
-    let endpoint = line["connect"]["endpoint"].as_str().expect("an endpoint");
-    let start = line["connect"]["start_chat_url"].as_str().expect("a start-chat URL");
+    let url = |vendor: &str, name: &str| line[vendor][name].as_str().expect("a URL").to_owned();
+    let [endpoint, start] = ["endpoint", "start_chat_url"].map(|name| url("connect", name));
     assert_eq!(start, format!("{endpoint}/startChatContact"));
     assert!(!endpoint.ends_with(":0"), "the port is the real one");
+    let [data, cometd, companion] = ["data_url", "cometd_url", "companion_url"].map(|name| url("gms", name));
+    let base = data.strip_suffix("/genesys/2/chat/customer-support").expect("the whole chat URL");
+    assert_eq!(
+        (&*cometd, &*companion),
+        (&*format!("{base}/genesys/cometd"), &*format!("{base}/genesys/2/chat-ntf"))
+    );
 
-    let arguments = ["chat", "--connect-endpoint", endpoint, "--start-chat-url", start, "--name", "Eve"];
+    for options in [
+        &["--connect-endpoint", &endpoint, "--start-chat-url", &start][..],
+        &["--gms-data-url", &data],
+        &["--gms-cometd-url", &cometd, "--gms-companion-url", &companion],
+    ] {
+        chat_goes_through(options);
+    }
+    assert!(sim.child.try_wait().expect("known").is_none(), "the simulator goes on");
+}
+
+fn chat_goes_through(options: &[&str]) {
+    let arguments = [&["chat", "--name", "Eve"], options].concat();
     let mut chat = Running::start(&arguments, Stdio::piped());
     let mut typed = chat.child.stdin.take().expect("piped");
     while !chat.line().contains("Maria. How can I help?") {}
@@ -135,9 +195,15 @@ fn the_simulator_says_where_it_listens_and_a_chat_goes_through_it() {
     while !chat.line().contains("Maria  I see: My order is late") {}
     drop(typed);
     let rest: Vec<String> = chat.lines.by_ref().map(|line| line.expect("readable")).collect();
-    assert!(rest.iter().any(|line| line.contains("the chat has ended")), "{rest:?}");
+    assert!(rest.iter().any(|line| line.contains("the chat has ended")), "{options:?}: {rest:?}");
     assert!(chat.child.wait().expect("ends").success());
-    assert!(sim.child.try_wait().expect("known").is_none(), "the simulator goes on");
+}
+
+#[test]
+fn the_simulator_serves_what_it_is_asked_for_alone() {
+    let mut sim = Running::start(&["sim", "--gms", "127.0.0.1:0"], Stdio::null());
+    let line: Value = serde_json::from_str(&sim.line()).expect("one line of JSON");
+    assert_eq!(line.as_object().expect("an object").keys().collect::<Vec<_>>(), ["gms"]);
 }
 
 #[test]
@@ -150,6 +216,7 @@ fn what_fails_is_one_line_with_its_causes() {
             &["chat", "--connect-endpoint", "http://127.0.0.1:9", "--start-chat-url", "ftp://x"],
             ["the options", "URL"],
         ),
+        (&["chat", "--gms-data-url", "http://gms.example/chat"], ["the options", "data_url"]),
     ] {
         let output = run(arguments);
         assert_eq!(output.status.code(), Some(1));

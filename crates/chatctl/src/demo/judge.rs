@@ -18,7 +18,7 @@ pub(super) struct Said {
 pub(super) struct Stored {
     /// What.
     pub(super) said: Said,
-    /// It was stored while the socket was cut.
+    /// It was stored while the network was cut.
     pub(super) while_cut: bool,
 }
 
@@ -27,7 +27,7 @@ pub(super) struct Stored {
 pub(super) struct Verdict {
     /// Messages that the centre stored.
     pub(super) messages: usize,
-    /// Messages stored while the socket was cut.
+    /// Messages stored while the network was cut.
     pub(super) stored_while_cut: usize,
     /// Of those, how many were shown.
     pub(super) recovered: usize,

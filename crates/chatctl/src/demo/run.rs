@@ -1,25 +1,26 @@
-//! Owns playing the demo: the centre, its Connect front on a real socket, a client, and both sides' acts in turn.
+//! Owns playing the demo: a customer's session over a stage, and both sides' acts in turn.
 
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeSet, HashSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use chat_core::{
-    AttachmentStatus, BackoffPolicy, ChatEvent, ChatSession, Content, Download, Mirror, PendingSend,
-    ReceiptKind, ReceiptPolicy, Row, SessionSettings, StartRequest, SystemClock, Transport, TypingEvent,
-    Upload, session::ConnectionEvent,
+    AttachmentStatus, BackoffPolicy, Capability, ChatEvent, ChatSession, Content, Download, Mirror,
+    PendingSend, PollEvent, ReceiptKind, ReceiptPolicy, Row, SessionSettings, StartRequest, Transport,
+    TypingEvent, Upload, session::ConnectionEvent,
 };
-use chat_net::{Net, NetConfig};
-use chat_sim::{Centre, ContactConsole, ItemTruth, Truth};
+use chat_sim::{ContactConsole, ItemTruth, Truth};
 use futures::TryStreamExt;
-use tokio::{net::TcpListener, sync::watch, time::timeout};
-use transport_connect::{
-    ConnectTransport, StartChat,
-    front::{ConnectFront, FrontConfig, FrontFaults},
-};
+use tokio::{sync::watch, time::timeout};
 
 use super::{
+    compare::{Kind, Shown},
     judge::{Said, Stored, Verdict},
     sabotage::{Part, Without},
     script::{Act, CUSTOMER, File, Who},
+    stage::Stage,
 };
 use crate::{
     failure::{Context, Failure, Result},
@@ -33,28 +34,29 @@ const PATIENCE: Duration = Duration::from_secs(4);
 /// The same once something has gone wrong: the verdict is clear, and the rest is quick or does not come.
 const SHORT_PATIENCE: Duration = Duration::from_secs(2);
 
-/// Plays `acts` before `watcher`. What does not happen is a complaint of the verdict; only what makes the demo itself impossible
-/// is an error.
-pub(super) async fn play(acts: &[Act], watcher: SharedWatcher, without: Option<Part>) -> Result<Verdict> {
-    let centre = Centre::builder().clock(Arc::new(SystemClock)).build();
-    let listener = TcpListener::bind("127.0.0.1:0").await.context("listening on the loopback interface")?;
-    let endpoint =
-        format!("http://{}", listener.local_addr().context("listening on the loopback interface")?);
-    let config = FrontConfig::new(&*endpoint);
-    let start_chat = StartChat::new(format!("{endpoint}{}", config.start_chat_path));
-    let front = ConnectFront::new(Arc::new(centre.transport()), config);
-    let serving = tokio::spawn({
-        let front = Arc::clone(&front);
-        async move { front.serve(listener).await }
-    });
+/// How it went.
+pub(super) struct Performance {
+    /// What the centre's truth says to what was shown.
+    pub(super) verdict: Verdict,
+    /// What stood on the screen at the end.
+    pub(super) shown: Vec<Shown>,
+    /// What the transport cannot do, and the script asked for.
+    pub(super) left_out: BTreeSet<Capability>,
+}
 
-    watcher.lock().note(&format!("Amazon Connect's protocol, served and spoken at {endpoint}"))?;
-    let net = Net::new(&NetConfig::default()).context("the network stack")?;
-    let client = ConnectTransport::builder().endpoint(&*endpoint).start_chat(start_chat).net(net).build();
-    let mut transport: Arc<dyn Transport> = Arc::new(client.context("the client")?);
-    if let Some(part) = without {
-        transport = Without::new(transport, part);
-    }
+/// Plays `acts` on `stage` before `watcher`. What does not happen is a complaint of the verdict; only what makes the demo itself
+/// impossible is an error.
+pub(super) async fn play(
+    acts: &[Act],
+    stage: Stage,
+    watcher: SharedWatcher,
+    without: Option<Part>,
+) -> Result<Performance> {
+    let sabotage = without.map(|part| Without::new(Arc::clone(&stage.transport), part));
+    let transport = match &sabotage {
+        Some(sabotage) => Arc::clone(sabotage) as Arc<dyn Transport>,
+        None => Arc::clone(&stage.transport),
+    };
     let session = ChatSession::over(transport)
         .settings(settings())
         .start(StartRequest::named(CUSTOMER))
@@ -73,15 +75,17 @@ pub(super) async fn play(acts: &[Act], watcher: SharedWatcher, without: Option<P
         }
     });
 
-    let contact = centre.console().wait_for_contact().await;
+    let contact = stage.centre.console().wait_for_contact().await;
     let mut player = Player {
         session,
         contact,
-        front: Arc::clone(&front),
+        stage: &stage,
+        sabotage,
         seen,
         watcher,
         offline: Vec::new(),
         cut: None,
+        left_out: BTreeSet::new(),
         complaints: Vec::new(),
     };
     let mut played = Ok(());
@@ -100,10 +104,7 @@ pub(super) async fn play(acts: &[Act], watcher: SharedWatcher, without: Option<P
         }
     }
     played?;
-    let verdict = player.verdict();
-    front.shutdown();
-    serving.abort();
-    Ok(verdict)
+    Ok(player.performance())
 }
 
 /// The library's own settings, but for a person who waits less long: shorter delays and windows.
@@ -136,6 +137,9 @@ impl Seen {
                 ConnectionEvent::Restored(_) => self.restored += 1,
                 _ => {}
             },
+            // There is no connection to lose in polling: the polls fail, and come through again.
+            ChatEvent::Poll(PollEvent::Disconnected) => self.lost += 1,
+            ChatEvent::Poll(PollEvent::Reconnected) => self.restored += 1,
             ChatEvent::Typing(event) => {
                 if let TypingEvent::Started { who, .. } = &**event {
                     self.typing.push(who.name.as_deref().unwrap_or_default().to_owned());
@@ -179,6 +183,17 @@ fn said_of_row(row: &Row) -> Said {
     said((!row.is_own()).then_some(name), row.content())
 }
 
+fn shown_of_row(row: &Row) -> Shown {
+    let role = row.from().map(|from| from.role.clone());
+    let kind = match row.content() {
+        _ if row.gap().is_some() => Kind::Gap,
+        Some(Content::Text(_)) => Kind::Text,
+        Some(Content::Files(_)) => Kind::Files,
+        _ => Kind::Other,
+    };
+    Shown { role, kind, what: said_of_row(row).what }
+}
+
 fn said_of_item(item: &ItemTruth) -> Said {
     let name = item.from.name.as_deref().unwrap_or_default();
     said((!item.own).then_some(name), Some(&item.content))
@@ -189,21 +204,28 @@ fn messages(truth: &Truth) -> impl Iterator<Item = &ItemTruth> {
     truth.items.iter().filter(|item| !matches!(item.content, Content::Event(_)))
 }
 
-struct Player {
+struct Player<'a> {
     session: ChatSession,
     contact: ContactConsole,
-    front: Arc<ConnectFront>,
+    stage: &'a Stage,
+    sabotage: Option<Arc<Without>>,
     seen: watch::Receiver<Seen>,
     watcher: SharedWatcher,
-    /// Said while the socket was cut.
+    /// Said while the network was cut.
     offline: Vec<PendingSend>,
     /// Numbers of the items before the cut, and at its end.
     cut: Option<(u64, u64)>,
+    left_out: BTreeSet<Capability>,
     complaints: Vec<String>,
 }
 
-impl Player {
+impl Player<'_> {
     async fn act(&mut self, act: &Act) -> Result<()> {
+        let denied: Vec<_> = act.needs().iter().filter(|need| !self.can(**need)).collect();
+        if !denied.is_empty() {
+            self.left_out.extend(denied);
+            return Ok(());
+        }
         match act {
             Act::CustomerSays(text) => {
                 let pending = self.session.send_text(*text).with_context(|| format!("saying {text:?}"))?;
@@ -245,23 +267,26 @@ impl Player {
             Act::Leaves(who) => drop(self.as_who(who).leave().context("the centre")?),
             Act::Pause(time) => tokio::time::sleep(*time).await,
             Act::Cut => {
-                let mut faults = FrontFaults::default();
-                faults.refuse_upgrades = u32::MAX;
-                self.front.set_faults(faults);
-                self.front.cut_sockets();
+                self.set_away(true);
+                self.stage.cable.cut();
                 self.reader("was not told of the cut", |seen| seen.lost > 0).await?;
                 let before = self.newest();
                 self.cut = Some((before, before));
-                self.note("the socket is cut, and no new one comes through")?;
+                self.note("the network is cut, and nothing comes through")?;
             }
             Act::Burst(who, count) => {
+                let heard = self.stage.heard();
                 let who = self.as_who(who);
                 for number in 1..=*count {
                     who.say(format!("Box {number} of {count} is packed")).context("the centre")?;
                 }
+                self.service(heard, *count).await;
                 self.note(&format!("meanwhile the centre has stored {count} messages"))?;
             }
-            Act::Heal => self.heal().await?,
+            Act::Heal => {
+                self.heal().await?;
+                self.set_away(false);
+            }
             Act::End(who) => self.as_who(who).end().context("the centre")?,
         }
         Ok(())
@@ -341,17 +366,17 @@ impl Player {
         Ok(())
     }
 
-    /// Sockets come through again. What was missed and what waited finds its way.
+    /// The network comes back. What was missed and what waited finds its way.
     async fn heal(&mut self) -> Result<()> {
         let until = self.newest();
         if let Some((_, end)) = &mut self.cut {
             *end = until;
         }
-        self.note("sockets come through again")?;
-        self.front.set_faults(FrontFaults::default());
+        self.note("the network is back")?;
+        self.stage.cable.mend();
         self.reader("was not told that the connection is back", |seen| seen.restored > 0).await?;
         for pending in std::mem::take(&mut self.offline) {
-            self.arrives(pending, "what was said while the socket was cut").await;
+            self.arrives(pending, "what was said while the network was cut").await;
         }
         let truth = self.contact.truth();
         let stored: HashSet<Said> = messages(&truth).map(said_of_item).collect();
@@ -364,6 +389,16 @@ impl Player {
 
     const fn patience(&self) -> Duration {
         if self.complaints.is_empty() { PATIENCE } else { SHORT_PATIENCE }
+    }
+
+    fn set_away(&self, away: bool) {
+        if let Some(sabotage) = &self.sabotage {
+            sabotage.set_away(away);
+        }
+    }
+
+    fn can(&self, need: Capability) -> bool {
+        self.session.capabilities().can(need)
     }
 
     fn note(&self, text: &str) -> Result<()> {
@@ -393,6 +428,19 @@ impl Player {
         }
     }
 
+    /// Waits until the service has heard so much more of the centre than it had.
+    async fn service(&mut self, before: Option<usize>, more: usize) {
+        let Some(before) = before else { return };
+        let heard = async {
+            while self.stage.heard() < Some(before + more) {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        if timeout(self.patience(), heard).await.is_err() {
+            self.complaints.push("the service did not hear what the centre has stored".into());
+        }
+    }
+
     async fn reader(&mut self, complaint: &str, met: impl Fn(&Seen) -> bool) -> Result<()> {
         match timeout(self.patience(), self.seen.wait_for(|seen| met(seen))).await {
             Ok(Ok(_)) => return Ok(()),
@@ -404,7 +452,7 @@ impl Player {
     }
 
     /// The centre's truth against what stands on the screen.
-    fn verdict(self) -> Verdict {
+    fn performance(self) -> Performance {
         let truth = self.contact.truth();
         let (before, end) = self.cut.unwrap_or_default();
         let stored: Vec<Stored> = messages(&truth)
@@ -420,6 +468,7 @@ impl Player {
         if gaps > 0 {
             verdict.complaints.push(format!("open gaps in the transcript: {gaps}"));
         }
-        verdict
+        let shown = seen.transcript.iter().map(|row| shown_of_row(row)).collect();
+        Performance { verdict, shown, left_out: self.left_out }
     }
 }

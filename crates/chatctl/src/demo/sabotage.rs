@@ -2,7 +2,7 @@
 
 use std::sync::{
     Arc,
-    atomic::{AtomicU64, Ordering},
+    atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
 use async_trait::async_trait;
@@ -11,12 +11,12 @@ use chat_core::{
     EventStream, HistoryFrom, HistoryPage, MessageId, Result, SavedSession, Sighting, Transport,
     TransportEvent, TransportId,
 };
-use futures::StreamExt;
+use futures::{StreamExt, future::ready};
 
 /// A part of the session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Part {
-    /// What was missed while away is not fetched: every page of the past comes back empty.
+    /// What was missed while away is not fetched: every page of the past comes back empty, and nothing is told again.
     GapFill,
     /// A message is not known again: each sighting of it has an id of its own.
     Deduplication,
@@ -28,12 +28,19 @@ pub(super) struct Without {
     inner: Arc<dyn Transport>,
     part: Part,
     renamed: Arc<AtomicU64>,
+    /// From the cut on, until all that was missed would have been fetched.
+    away: Arc<AtomicBool>,
 }
 
 impl Without {
     /// `inner`, without `part`.
     pub(super) fn new(inner: Arc<dyn Transport>, part: Part) -> Arc<Self> {
-        Arc::new(Self { inner, part, renamed: Arc::default() })
+        Arc::new(Self { inner, part, renamed: Arc::default(), away: Arc::default() })
+    }
+
+    /// What comes from here on was missed, or no longer.
+    pub(super) fn set_away(&self, away: bool) {
+        self.away.store(away, Ordering::Relaxed);
     }
 }
 
@@ -52,14 +59,18 @@ impl Transport for Without {
         let renamed = Arc::clone(&self.renamed);
         connection.handle =
             Arc::new(Handle { inner: connection.handle, part: self.part, renamed: Arc::clone(&renamed) });
-        if self.part == Part::Deduplication {
-            connection.events = EventStream::new(connection.events.map(move |mut event| {
-                if let TransportEvent::Message(sighting) = &mut event {
-                    rename(sighting, &renamed);
+        let (part, away) = (self.part, Arc::clone(&self.away));
+        connection.events = EventStream::new(connection.events.filter_map(move |mut event| {
+            let mut told = true;
+            if let TransportEvent::Message(sighting) = &mut event {
+                match part {
+                    // Some transports ask for a page, others are told again by themselves.
+                    Part::GapFill => told = !away.load(Ordering::Relaxed),
+                    Part::Deduplication => rename(sighting, &renamed),
                 }
-                event
-            }));
-        }
+            }
+            ready(told.then_some(event))
+        }));
         Ok(connection)
     }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use chat_core::Role;
+use chat_core::{Capability, Role};
 
 /// The customer's name.
 pub(super) const CUSTOMER: &str = "Ada";
@@ -38,7 +38,7 @@ pub(super) struct File {
 pub(super) enum Act {
     /// The customer says something.
     CustomerSays(&'static str),
-    /// The customer says something while the socket is cut: it is accepted now and arrives after [`Heal`](Self::Heal).
+    /// The customer says something while the network is cut: it is accepted now and arrives after [`Heal`](Self::Heal).
     CustomerSaysOffline(&'static str),
     /// The customer types.
     CustomerTypes,
@@ -58,14 +58,29 @@ pub(super) enum Act {
     Leaves(Who),
     /// Nothing is due for so long: a person reads.
     Pause(Duration),
-    /// The socket is cut, and no new one comes through.
+    /// The network is cut, and nothing comes through.
     Cut,
     /// Says so many numbered messages at once.
     Burst(Who, usize),
-    /// Sockets come through again; the transcript becomes whole.
+    /// The network is back; the transcript becomes whole.
     Heal,
     /// The centre ends the chat.
     End(Who),
+}
+
+impl Act {
+    /// What a transport must be able to do for it.
+    pub(super) const fn needs(&self) -> &'static [Capability] {
+        match self {
+            Self::CustomerTypes | Self::Types(_) => &[Capability::Typing],
+            Self::CustomerReads | Self::Reads(_) => {
+                &[Capability::DeliveredReceipts, Capability::ReadReceipts]
+            }
+            Self::CustomerSends(_) => &[Capability::Upload, Capability::Download],
+            Self::Sends(..) => &[Capability::Download],
+            _ => &[],
+        }
+    }
 }
 
 const RECEIPT: File = File {
@@ -81,7 +96,7 @@ const LABEL: File = File {
     bytes: b"%PDF-1.4\n%\xe2\xe3\xcf\xd3\n1 0 obj<</Type/Catalog>>endobj\ntrailer<</Root 1 0 R>>\n%%EOF\n",
 };
 
-/// A bot, a queue, an agent; files, receipts and typing both ways; 250 messages while the socket is cut.
+/// A bot, a queue, an agent; files, receipts and typing both ways; 250 messages while the network is cut.
 pub(super) fn conversation() -> Vec<Act> {
     let pause = || Act::Pause(Duration::from_millis(250));
     vec![
