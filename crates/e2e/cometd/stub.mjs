@@ -8,7 +8,8 @@
 //
 // Standard input is the agent, a JSON object a line: {"join": name}, {"say": text}, {"type": true or false}, {"leave": true},
 // {"end": true}, {"die": "after the next message"}; it acts in the newest chat. The end of the input ends the process. Standard
-// output is JSON lines: {"listening": port}, {"called": operation, "position": …} and {"stored": item}.
+// output is JSON lines: {"listening": port}, {"called": operation, "position": …}, {"stored": item} and, after each of the
+// agent's acts, {"acted": act}.
 
 import { randomBytes, randomUUID } from "node:crypto";
 import { appendFileSync, existsSync, readFileSync } from "node:fs";
@@ -187,5 +188,6 @@ createInterface({ input: process.stdin })
   .on("line", (line) => {
     const [[act, argument]] = Object.entries(JSON.parse(line));
     acts[act]([...chats.values()].at(-1), argument);
+    print({ acted: act });
   })
   .on("close", () => process.exit(0));

@@ -11,11 +11,20 @@ use std::{
     io::Write as _,
     net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use cable::Cable;
-use e2e::node::{self, Program};
+use chat_core::{
+    BackoffPolicy, ChatEvent, ChatSession, Content, EndReason, Events, SessionSettings, Snapshot,
+    StartRequest,
+};
+use e2e::{
+    node::{self, Program},
+    within,
+};
 use serde_json::{Value, json};
+use transport_gms_v2::{CometdConfig, GmsTransport, Timings};
 
 const NAME: &str = "of the CometD project's server";
 
@@ -46,8 +55,10 @@ impl Stub {
         (Ipv4Addr::LOCALHOST, self.port).into()
     }
 
+    /// The agent acts, and has acted.
     async fn agent(&mut self, act: &str, argument: impl Into<Value>) {
         self.program.tell(&json!({ act: argument.into() })).await;
+        while self.program.next().await.expect("it goes on")["acted"] != act {}
     }
 
     /// What the file holds of the newest chat, in order.
@@ -153,5 +164,119 @@ async fn the_service_serves_a_client_that_is_not_ours() {
         assert_eq!(summary["conflicts"], json!([]));
         assert_eq!(summary["echo"]["messageType"], "text;token=1-2-3");
         assert_eq!(stub.texts().len(), 4 + 2 * summary["burst"].as_u64().unwrap() as usize);
+    }
+}
+
+/// A customer of ours.
+struct Customer {
+    session: ChatSession,
+    events: Events,
+}
+
+impl Customer {
+    async fn start(cable: &Cable) -> Self {
+        let url = format!("http://{}/genesys/cometd", cable.address());
+        let mut timings = Timings::default();
+        // The service stores at once what it gets.
+        timings.settle_within = Duration::from_secs(1);
+        let builder = GmsTransport::builder().cometd(CometdConfig::new(url)).timings(timings);
+        let transport = builder.build().unwrap();
+        let backoff = BackoffPolicy::default()
+            .with_base(Duration::from_millis(50))
+            .with_cap(Duration::from_millis(200));
+        let settings = SessionSettings::default().with_backoff(backoff);
+        let session = ChatSession::builder(transport).settings(settings);
+        let session = within("the start", session.start(StartRequest::named("Jane"))).await.unwrap();
+        let events = session.events();
+        Self { session, events }
+    }
+
+    /// Waits until the transcript is such.
+    async fn sees(&mut self, what: &str, met: impl Fn(&Snapshot) -> bool) {
+        within(what, async {
+            while !met(&self.session.transcript()) {
+                assert!(self.events.next().await.is_some(), "the session is over before {what}");
+            }
+        })
+        .await;
+    }
+
+    async fn sees_text(&mut self, text: &str) {
+        self.sees(text, |transcript| said(transcript).iter().any(|(_, said)| said == text)).await;
+    }
+
+    async fn says(&self, text: &str) {
+        within(text, self.session.send_text(text).unwrap()).await.unwrap();
+    }
+}
+
+/// Who said what, as it is shown.
+fn said(transcript: &Snapshot) -> Vec<(String, String)> {
+    transcript
+        .iter()
+        .filter_map(|row| match row.content() {
+            Some(Content::Text(text)) => {
+                let from = if row.is_own() { "Client" } else { "Agent" };
+                Some((from.to_owned(), text.body.to_string()))
+            }
+            _ => None,
+        })
+        .collect()
+}
+
+/// The session goes on when its server is killed at any moment and comes back with its chats: nothing is lost, nothing doubled.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_goes_on_when_the_server_is_killed_and_restarted() {
+    let folder = match node::installed("cometd", Path::new(env!("CARGO_TARGET_TMPDIR"))).await {
+        Ok(folder) => folder,
+        Err(reason) => return e2e::skip(NAME, &reason),
+    };
+    for acknowledged in [false, true] {
+        let mut stub = Stub::start(&folder, &format!("ours-{acknowledged}"), acknowledged).await;
+        let cable = Cable::lay(stub.address()).await.unwrap();
+        let mut customer = Customer::start(&cable).await;
+        stub.agent("join", "Maria").await;
+        stub.agent("say", "Hello, this is Maria").await;
+        customer.sees_text("Hello, this is Maria").await;
+        customer.says("Grüße & 100 % <b>=</b> + \u{1F44B}\u{1F3FD}").await;
+
+        // The network is cut, the server knows its session still.
+        cable.cut();
+        stub.agent("say", "Still there?").await;
+        cable.mend();
+        customer.sees_text("Still there?").await;
+
+        // The server is killed while nobody says anything; both sides go on meanwhile.
+        stub.program.kill().await;
+        stub.happens_meanwhile("We had to restart");
+        let waiting = customer.session.send_text("Are you there?").unwrap();
+        stub.restart().await;
+        within("what waited", waiting).await.unwrap();
+        customer.sees_text("We had to restart").await;
+
+        // It is killed when it has a message, and has not said so.
+        stub.agent("die", "after the next message").await;
+        let unanswered = customer.session.send_text("Did this arrive?").unwrap();
+        stub.program.ended().await;
+        assert_eq!(stub.texts().last().unwrap().1, "Did this arrive?", "it did");
+        stub.restart().await;
+        within("what was unanswered", unanswered).await.unwrap();
+
+        stub.agent("say", "Goodbye").await;
+        customer.sees_text("Goodbye").await;
+        customer.sees("the whole", |transcript| transcript.iter().all(|row| row.gap().is_none())).await;
+        stub.agent("end", true).await;
+        let ended = async {
+            loop {
+                if let ChatEvent::Ended(reason) = customer.events.next().await.expect("the end is the last") {
+                    return reason;
+                }
+            }
+        };
+        assert_ne!(within("the end", ended).await, EndReason::Left, "it is the agent's end");
+        let transcript = customer.session.transcript();
+        assert_eq!(said(&transcript), stub.texts(), "once each, in order");
+        assert!(transcript.iter().all(|row| row.gap().is_none()));
+        assert_eq!(stub.texts().len(), 7);
     }
 }

@@ -7,6 +7,7 @@ use std::{fs, time::Duration};
 use chat_core::{Capabilities, Capability, KeyRule, Transport as _};
 use chat_sim::{Centre, Profile};
 use transport_connect::{ConnectTransport, StartChat};
+use transport_gms_v2::{CometdConfig, GmsTransport};
 
 const BEGIN: &str = "<!-- capabilities:begin -->\n";
 const END: &str = "<!-- capabilities:end -->";
@@ -18,9 +19,16 @@ fn transports() -> Vec<(&'static str, Capabilities)> {
         .start_chat(StartChat::new("https://shop.example/start-chat"))
         .build()
         .expect("a complete configuration");
+    let gms = || GmsTransport::builder().data_url("https://gms.example/genesys/2/chat/customer-support");
+    let mut cometd = CometdConfig::new("https://gms.example/genesys/cometd");
+    cometd.companion_url = Some("https://gms.example/genesys/2/chat-ntf".into());
+    let polled = gms().build().expect("a complete configuration");
+    let pushed = gms().cometd(cometd).build().expect("a complete configuration");
     let simulated = |profile: Profile| Centre::builder().profile(profile).build().transport().capabilities();
     vec![
         ("Amazon Connect", connect.capabilities()),
+        ("Genesys GMS, polling", polled.capabilities()),
+        ("Genesys GMS, CometD", pushed.capabilities()),
         ("simulated, pushed", simulated(Profile::push())),
         ("simulated, polled", simulated(Profile::polling())),
     ]
