@@ -3,6 +3,7 @@
 //! ```text
 //! terminal --sim                                    the simulated centre (the default)
 //! terminal --connect ENDPOINT START_CHAT_URL [NAME] Amazon Connect, or `chatctl sim`
+//! terminal --gms CHAT_URL [NAME]                    Genesys GMS, or `chatctl sim`
 //! ```
 //!
 //! `/quit` or the end of the input ends the chat.
@@ -13,6 +14,7 @@ use std::sync::Arc;
 use chat_transport::{
     ChatEvent, ChatSession, Content, Diff, Row, StartRequest, Transport, TypingEvent,
     connect::{ConnectTransport, StartChat},
+    gms_v2::GmsTransport,
     sim::{Centre, Script},
 };
 use tokio::io::{AsyncBufReadExt, BufReader};
@@ -35,7 +37,14 @@ fn transport() -> Result<(Arc<dyn Transport>, String), Failure> {
                 .build()?;
             Ok((Arc::new(transport), name.first().unwrap_or(&"Customer").to_string()))
         }
-        _ => Err("usage: terminal [--sim | --connect ENDPOINT START_CHAT_URL [NAME]]".into()),
+        ["--gms", chat_url, ref name @ ..] => {
+            let transport = GmsTransport::builder().data_url(chat_url).build()?;
+            Ok((Arc::new(transport), name.first().unwrap_or(&"Customer").to_string()))
+        }
+        _ => {
+            Err("usage: terminal [--sim | --connect ENDPOINT START_CHAT_URL [NAME] | --gms CHAT_URL [NAME]]"
+                .into())
+        }
     }
 }
 
