@@ -16,6 +16,7 @@
 //! Section numbers (§) are those of the protocol notes.
 
 mod answer;
+mod attachments;
 mod body;
 mod chat;
 mod cometd;
@@ -27,6 +28,8 @@ mod log;
 mod parties;
 mod route;
 mod service;
+mod start;
+mod state;
 mod tasks;
 
 use std::{

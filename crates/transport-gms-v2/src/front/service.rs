@@ -4,28 +4,27 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use chat_core::{
-    Capability, ChatSession, Content, Delivery, Error, ErrorKind, KeyRule, OutgoingBody, PendingSend,
-    SessionSettings, StartRequest, SystemEvent, Text, TypingPolicy, Upload, UserData, VendorCommand,
-    transcript::View,
+    Content, Delivery, Error, ErrorKind, OutgoingBody, PendingSend, SystemEvent, Text, UserData,
+    VendorCommand,
 };
 use serde_json::json;
 use tokio::time::timeout;
-use tracing::{debug, warn};
+use tracing::debug;
 
 use super::{
     Shared,
-    chat::{Beginning, Chat, End, drive},
-    config::{FileRules, FrontConfig, IdentityCheck, Unanswered},
+    chat::Chat,
+    config::{IdentityCheck, Unanswered},
     convert::Draft,
     files::Fetched,
     parties::CLIENT,
+    start::acceptable,
+    state::End,
 };
 use crate::wire::{
-    ErrorCode, ErrorEntry, EventType, FILE_ID, Identity, Operation, Parameters, Position, Reply, StatusCode,
+    ErrorCode, ErrorEntry, EventType, Identity, Operation, Parameters, Position, Reply, StatusCode,
 };
 
-/// User data that asks for an asynchronous chat (§2).
-const ASYNC_MODE: &str = "GCTI_Chat_AsyncMode";
 /// The first reference that the service gives to an error.
 const FIRST_REFERENCE: u64 = 20_000_001;
 
@@ -69,7 +68,7 @@ impl From<Reply> for Outcome {
     }
 }
 
-fn refused(code: ErrorCode, advice: &str) -> Outcome {
+pub(super) fn refused(code: ErrorCode, advice: &str) -> Outcome {
     Outcome::Refused(ErrorEntry::new(code, advice))
 }
 
@@ -84,12 +83,12 @@ pub(super) fn failed(identity: Identity, ended: bool, code: ErrorCode, advice: &
 }
 
 /// The chat is not there, or no longer.
-fn gone(identity: Identity) -> Outcome {
+pub(super) fn gone(identity: Identity) -> Outcome {
     failed(identity, true, ErrorCode::NOT_EXECUTED, "session not found").into()
 }
 
 /// This chat cannot do it; it goes on.
-fn not_executed(chat: &Chat, advice: &str) -> Outcome {
+pub(super) fn not_executed(chat: &Chat, advice: &str) -> Outcome {
     failed(chat.names(), false, ErrorCode::NOT_EXECUTED, advice).into()
 }
 
@@ -219,92 +218,6 @@ impl Shared {
         }
     }
 
-    // ---- start ----
-
-    async fn start(self: &Arc<Self>, call: Call) -> Answered {
-        match self.try_start(call).await {
-            Ok(chat) => {
-                let reply = chat.reply(Position::Everything);
-                let reply = if self.config.legacy_start { reply.into_legacy_start() } else { reply };
-                (Some(chat), reply.into())
-            }
-            Err(outcome) => (None, outcome),
-        }
-    }
-
-    async fn try_start(self: &Arc<Self>, call: Call) -> Result<Arc<Chat>, Outcome> {
-        let parameters = call.parameters;
-        let named = |name: &Option<String>| name.as_deref().is_some_and(|name| !name.trim().is_empty());
-        let (first, last) = (named(&parameters.first_name), named(&parameters.last_name));
-        if !named(&parameters.nickname) {
-            match (first, last) {
-                (true, true) => {}
-                (false, false) => {
-                    let advice = "nickname, or firstName and lastName, required";
-                    return Err(refused(ErrorCode::NAME_REQUIRED, advice));
-                }
-                (false, true) => return Err(refused(ErrorCode::FIRST_NAME_REQUIRED, "firstName required")),
-                (true, false) => return Err(refused(ErrorCode::LAST_NAME_REQUIRED, "lastName required")),
-            }
-        }
-        if parameters.email.as_deref().is_some_and(|email| !is_email(email)) {
-            return Err(refused(ErrorCode::INVALID_EMAIL, "invalid emailAddress"));
-        }
-        let cannot = || -> Outcome {
-            let advice = "chat service unavailable";
-            failed(Identity::default(), true, ErrorCode::CANNOT_START, advice).into()
-        };
-        if self.chats().by_id.len() >= self.config.chats_max {
-            return Err(cannot());
-        }
-        let wishes_async = parameters.user_data.0.get(ASYNC_MODE).is_some_and(|text| text == "true");
-        let asynchronous = wishes_async && self.config.asynchronous;
-        let capabilities = self.transport.capabilities();
-        let mut start = StartRequest {
-            nickname: parameters.nickname,
-            first_name: parameters.first_name,
-            last_name: parameters.last_name,
-            email: parameters.email,
-            subject: parameters.subject,
-            asynchronous: asynchronous && capabilities.can(Capability::Async),
-            ..StartRequest::default()
-        };
-        if capabilities.can(Capability::UserDataBeforeStart) {
-            start.user_data = acceptable(parameters.user_data, capabilities.user_data_keys);
-        } else if !parameters.user_data.0.is_empty() {
-            warn!(transport = %self.transport.id(), "the backend takes no user data: those of a start are dropped");
-        }
-        let nickname = start.display_name().unwrap_or_default();
-        let started = ChatSession::over(Arc::clone(&self.transport))
-            .settings(settings(&self.config))
-            .clock(Arc::clone(&self.config.clock))
-            .start(start);
-        let session = match timeout(self.config.start_within, started).await {
-            Ok(Ok(session)) => session,
-            Ok(Err(failed)) => {
-                debug!(error = %failed.error, "the backend starts no chat");
-                return Err(cannot());
-            }
-            Err(_) => return Err(cannot()),
-        };
-        let events = session.subscribe(View::Full);
-        let chat = Arc::new(Chat::new(
-            Beginning {
-                id: id(16),
-                user_id: id(16),
-                secure_key: id(32).to_lowercase().into(),
-                service: call.service.unwrap_or_default(),
-                asynchronous,
-                session,
-                nickname: nickname.into(),
-            },
-            &self.config,
-        ));
-        self.remember(&chat);
-        self.spawn(drive(Arc::clone(self), Arc::clone(&chat), events));
-        Ok(chat)
-    }
-
     // ---- the transcript ----
 
     fn refresh(&self, chat: &Chat, position: Position, preview: Option<String>) -> Outcome {
@@ -345,7 +258,7 @@ impl Shared {
     }
 
     /// Waits for the backend. What it has not taken in time is taken back; of what it may have, nobody knows.
-    async fn sent(
+    pub(super) async fn sent(
         &self,
         chat: &Arc<Chat>,
         mut pending: PendingSend,
@@ -368,7 +281,7 @@ impl Shared {
         }
     }
 
-    fn unanswered(&self) -> Outcome {
+    pub(super) fn unanswered(&self) -> Outcome {
         match self.config.unanswered {
             Unanswered::Transient => transient().into(),
             Unanswered::GatewayTimeout => Outcome::GatewayTimeout,
@@ -376,7 +289,7 @@ impl Shared {
     }
 
     /// What a backend's error is to the client.
-    fn outcome_of(&self, chat: &Chat, error: &Error) -> Outcome {
+    pub(super) fn outcome_of(&self, chat: &Chat, error: &Error) -> Outcome {
         debug!(%error, "the backend");
         match error.kind() {
             ErrorKind::TooLarge { .. } => refused(ErrorCode::MESSAGE_TOO_LONG, "message too long"),
@@ -489,180 +402,5 @@ impl Shared {
             Ok(Err(error)) => Err(self.outcome_of(chat, &error)),
             Err(_) => Err(self.unanswered()),
         }
-    }
-
-    // ---- files (§7) ----
-
-    /// The rules, as far as the backend takes files.
-    fn file_rules(&self, chat: &Chat) -> FileRules {
-        let mut rules = self.config.files.clone();
-        let capabilities = chat.session.capabilities();
-        if !capabilities.can(Capability::Upload) {
-            rules.max_files = 0;
-        }
-        rules.max_file_size = rules.max_file_size.min(capabilities.file_max_bytes.unwrap_or(u64::MAX));
-        rules.max_files = rules.max_files.min(capabilities.files_max_count.map_or(u64::MAX, u64::from));
-        rules
-    }
-
-    fn limits(&self, chat: &Chat) -> Outcome {
-        if chat.is_over() {
-            return gone(chat.names());
-        }
-        let rules = self.file_rules(chat);
-        let state = chat.state();
-        let limits = state.files.limits(&rules);
-        let event = limits.to_event(state.parties.party(CLIENT), state.utc(None));
-        Reply::about_files(vec![event], None).into()
-    }
-
-    async fn upload(&self, chat: &Arc<Chat>, file: Option<File>) -> Outcome {
-        match self.try_upload(chat, file).await {
-            Ok(id) => Reply::about_files(Vec::new(), Some(UserData::new().with(FILE_ID, &*id))).into(),
-            Err(outcome) => outcome,
-        }
-    }
-
-    async fn try_upload(&self, chat: &Arc<Chat>, file: Option<File>) -> Result<Arc<str>, Outcome> {
-        let Some(File { name, content_type, bytes }) = file else {
-            return Err(refused(ErrorCode::NOT_EXECUTED, "file required"));
-        };
-        let rules = self.file_rules(chat);
-        let size = bytes.as_ref().map_or(u64::MAX, |bytes| bytes.len() as u64);
-        let id = {
-            let mut state = chat.state();
-            let has_agent = state.parties.has_agent();
-            state.files.reserve(&rules, &name, size, has_agent).map_err(Outcome::Refused)?
-        };
-        let upload = Upload::from_bytes(name, content_type, bytes.unwrap_or_default());
-        let sent = match chat.send(OutgoingBody::File(upload), None, Some(Arc::clone(&id))) {
-            Ok(pending) => self.sent(chat, pending, self.config.start_within).await,
-            Err(error) => Err(self.file_outcome(chat, &error)),
-        };
-        if let Err(outcome) = sent {
-            chat.state().files.release(&id);
-            return Err(outcome);
-        }
-        Ok(id)
-    }
-
-    fn file_outcome(&self, chat: &Chat, error: &Error) -> Outcome {
-        match error.kind() {
-            ErrorKind::TooLarge { .. } | ErrorKind::QuotaExceeded => {
-                refused(ErrorCode::FILE_QUOTA, "upload limit exceeded")
-            }
-            ErrorKind::InvalidInput => refused(ErrorCode::FILE_TYPE, "file type not allowed"),
-            _ => self.outcome_of(chat, error),
-        }
-    }
-
-    async fn download(&self, chat: &Chat, file_id: Option<String>) -> Outcome {
-        match self.try_download(chat, file_id).await {
-            Ok(fetched) => Outcome::File(fetched),
-            Err(outcome) => outcome,
-        }
-    }
-
-    async fn try_download(&self, chat: &Chat, file_id: Option<String>) -> Result<Fetched, Outcome> {
-        let (attachment, name) = {
-            let mut state = chat.state();
-            let found = state.files.find(&file_id.unwrap_or_default()).map_err(Outcome::Refused)?;
-            state.files.count_download(&self.config.files).map_err(Outcome::Refused)?;
-            found
-        };
-        match timeout(self.config.start_within, chat.session.download(&attachment)).await {
-            Ok(Ok(download)) => Ok(Fetched { name, download }),
-            Ok(Err(error)) => Err(self.outcome_of(chat, &error)),
-            Err(_) => Err(transient().into()),
-        }
-    }
-
-    async fn delete(&self, chat: &Chat, file_id: Option<String>) -> Result<(), Outcome> {
-        let id = file_id.unwrap_or_default();
-        let (attachment, _) = chat.state().files.find(&id).map_err(Outcome::Refused)?;
-        match timeout(self.config.request_within, chat.session.delete_file(&attachment)).await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => return Err(self.outcome_of(chat, &error)),
-            Err(_) => return Err(self.unanswered()),
-        }
-        chat.change(|state| {
-            if let Some(draft) = state.files.withdrawn(&id) {
-                let time = state.utc(None);
-                state.tell(draft, CLIENT, time);
-            }
-        });
-        Ok(())
-    }
-}
-
-/// What a session does for the client of this service: what it could not say itself, it says nothing of.
-fn settings(config: &FrontConfig) -> SessionSettings {
-    let mut typing = TypingPolicy::default();
-    // The client says itself when it stops; this is for one that does not.
-    typing.stop_after = Duration::from_secs(30);
-    typing.preview_every = Duration::from_secs(1);
-    typing.restart_at_once = true;
-    SessionSettings::default()
-        .with_typing(typing)
-        .with_auto_delivered(false)
-        .with_reader_capacity(1024)
-        .with_outbox_ttl(Some(config.request_within))
-}
-
-/// User data under keys that the backend accepts: whatever it does not, becomes `_`.
-fn acceptable(data: UserData, rule: KeyRule) -> UserData {
-    let key = |key: String| {
-        if rule.accepts(&key) {
-            return key;
-        }
-        let fits = |c: char| rule.accepts(c.encode_utf8(&mut [0; 4]));
-        let fitted: String = key.chars().map(|c| if fits(c) { c } else { '_' }).collect();
-        if fitted.is_empty() { "_".to_owned() } else { fitted }
-    };
-    UserData(data.0.into_iter().map(|(name, value)| (key(name), value)).collect())
-}
-
-fn is_email(text: &str) -> bool {
-    let (name, host) = text.rsplit_once('@').unwrap_or_default();
-    !name.is_empty()
-        && host.contains('.')
-        && !host.starts_with('.')
-        && !host.ends_with('.')
-        && !text.contains(' ')
-}
-
-/// An id of the service: so many upper-case hexadecimal digits.
-fn id(digits: usize) -> String {
-    let mut text = String::new();
-    while text.len() < digits {
-        text.push_str(&uuid::Uuid::new_v4().simple().to_string().to_uppercase());
-    }
-    text.truncate(digits);
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn keys_are_made_to_fit_the_backend() {
-        let data = UserData::new().with("order.id", "A-17").with("_genesys_url", "x");
-        let fitted = acceptable(data, KeyRule::AlphanumericDashUnderscore);
-        assert_eq!(fitted, UserData::new().with("order_id", "A-17").with("_genesys_url", "x"));
-    }
-
-    #[test]
-    fn addresses_have_a_name_and_a_host() {
-        assert!(is_email("jon@example.test"));
-        for text in ["not-an-email", "@example.test", "jon@", "jon@host", "j on@example.test", ""] {
-            assert!(!is_email(text), "{text}");
-        }
-    }
-
-    #[test]
-    fn ids_are_as_long_as_asked() {
-        assert_eq!(id(16).len(), 16);
-        assert_eq!(id(100).len(), 100);
     }
 }
