@@ -17,6 +17,17 @@ struct Row {
     state: String,
 }
 
+/// What one vendor's modes can do of a feature.
+#[derive(Debug, PartialEq, Eq)]
+struct VendorRow {
+    id: String,
+    modes: Vec<String>,
+    tests: Vec<String>,
+}
+
+/// The rows of a vendor that depend on it: all of these letters have to be there.
+const OF_THE_VENDOR: [char; 2] = ['L', 'M'];
+
 fn rows(table: &str) -> Vec<Row> {
     table.lines().filter_map(row).collect()
 }
@@ -25,18 +36,67 @@ fn row(line: &str) -> Option<Row> {
     let line = line.trim().strip_prefix('|')?.strip_suffix('|')?;
     let cells: Vec<&str> = line.split(" | ").map(str::trim).collect();
     let [id, _what, api, tests, state] = cells.as_slice() else { return None };
-    let mut letters = id.chars();
-    if !letters.next()?.is_ascii_uppercase() || !letters.next()?.is_ascii_digit() {
+    if !is_id(id) {
         return None;
     }
-    let tests = tests
-        .split("<br>")
+    let tests = tests_of(tests);
+    let text = |cell: &str| if cell == "—" { String::new() } else { cell.to_owned() };
+    Some(Row { id: (*id).to_owned(), api: text(api), tests, state: (*state).to_owned() })
+}
+
+fn vendor_rows(table: &str) -> Vec<VendorRow> {
+    table.lines().filter_map(vendor_row).collect()
+}
+
+fn vendor_row(line: &str) -> Option<VendorRow> {
+    let line = line.trim().strip_prefix('|')?.strip_suffix('|')?;
+    let cells: Vec<&str> = line.split(" | ").map(str::trim).collect();
+    let [id, polling, cometd, tests] = cells.as_slice() else { return None };
+    let modes = vec![(*polling).to_owned(), (*cometd).to_owned()];
+    is_id(id).then(|| VendorRow { id: (*id).to_owned(), modes, tests: tests_of(tests) })
+}
+
+fn is_id(cell: &str) -> bool {
+    let mut letters = cell.chars();
+    letters.next().is_some_and(|letter| letter.is_ascii_uppercase())
+        && letters.next().is_some_and(|digit| digit.is_ascii_digit())
+}
+
+fn tests_of(cell: &str) -> Vec<String> {
+    cell.split("<br>")
         .flat_map(|tests| tests.split(','))
         .map(|test| test.trim().trim_matches('`').to_owned())
         .filter(|test| !test.is_empty() && test != "—")
-        .collect();
-    let text = |cell: &str| if cell == "—" { String::new() } else { cell.to_owned() };
-    Some(Row { id: (*id).to_owned(), api: text(api), tests, state: (*state).to_owned() })
+        .collect()
+}
+
+/// What is wrong with a vendor's table.
+fn vendor_faults(rows: &[VendorRow], exists: impl Fn(&str) -> bool) -> Vec<String> {
+    let mut faults = Vec::new();
+    for (letter, size) in GROUPS.iter().filter(|(letter, _)| OF_THE_VENDOR.contains(letter)) {
+        for id in (1..=*size).map(|number| format!("{letter}{number}")) {
+            let times = rows.iter().filter(|row| row.id == id).count();
+            if times != 1 {
+                faults.push(format!("{id}: {times} rows for the vendor"));
+            }
+        }
+    }
+    for VendorRow { id, modes, tests } in rows {
+        for mode in modes {
+            let (word, reason) = mode.split_once(": ").unwrap_or((mode, ""));
+            if !matches!((word, reason.trim().is_empty()), ("yes", _) | ("no" | "part" | "not yet", false)) {
+                faults
+                    .push(format!("{id}: `yes`, or `no`, `part` or `not yet` with the reason, not `{mode}`"));
+            }
+        }
+        if tests.is_empty() && modes.iter().any(|mode| !mode.starts_with("not yet")) {
+            faults.push(format!("{id}: no test for the vendor"));
+        }
+        faults.extend(
+            tests.iter().filter(|test| !exists(test)).map(|test| format!("{id}: there is no test {test}")),
+        );
+    }
+    faults
 }
 
 /// What is wrong with the table.
@@ -141,8 +201,9 @@ fn read(file: &Path) -> String {
 #[test]
 fn every_feature_has_its_row_and_every_named_test_exists() {
     let workspace = e2e::workspace();
-    let faults =
-        faults(&rows(&read(&workspace.join("docs/parity.md"))), |name| test_exists(&workspace, name));
+    let table = read(&workspace.join("docs/parity.md"));
+    let mut faults = faults(&rows(&table), |name| test_exists(&workspace, name));
+    faults.extend(vendor_faults(&vendor_rows(&table), |name| test_exists(&workspace, name)));
     assert!(faults.is_empty(), "docs/parity.md:\n{}", faults.join("\n"));
 }
 
@@ -172,6 +233,29 @@ fn a_missing_row_a_missing_test_and_an_empty_reason_are_found() {
             "L3: `done` without a test",
             "L4: the state is `done`, `part: …` or `not yet: …`, not `not yet:`",
             "X9: no such feature",
+        ]
+    );
+}
+
+#[test]
+fn what_is_missing_for_a_vendor_is_found() {
+    let ids = |letter: char, size: u32| (1..=size).map(move |number| format!("{letter}{number}"));
+    let row = |id: String| format!("| {id} | yes: so far | no: the vendor has none | `there::is` |");
+    let mut table: Vec<String> = ids('L', 17).chain(ids('M', 15)).map(row).collect();
+    let exists = |name: &str| name == "there::is";
+    assert_eq!(vendor_faults(&vendor_rows(&table.join("\n")), exists), Vec::<String>::new());
+
+    table.remove(0);
+    table[0] = "| L2 | yes | perhaps | `not::there` |".to_owned();
+    table[1] = "| L3 | no: | not yet: later | — |".to_owned();
+    assert_eq!(
+        vendor_faults(&vendor_rows(&table.join("\n")), exists),
+        [
+            "L1: 0 rows for the vendor",
+            "L2: `yes`, or `no`, `part` or `not yet` with the reason, not `perhaps`",
+            "L2: there is no test not::there",
+            "L3: `yes`, or `no`, `part` or `not yet` with the reason, not `no:`",
+            "L3: no test for the vendor",
         ]
     );
 }
