@@ -105,7 +105,7 @@ impl Driver {
             }
             tokio::select! {
                 biased;
-                () = outlet.closed() => return,
+                () = outlet.closed() => return self.line.close(),
                 () = self.line.ending() => {}
                 _ = outlet.drain(), if outlet.waiting() > 0 => {}
                 () = until(self.goodbye) => break None,
