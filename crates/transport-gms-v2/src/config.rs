@@ -52,8 +52,8 @@ pub struct GmsConfig {
     pub asynchronous: bool,
     /// Say who sends which message: `messageType` is `text;token=<uuid>` instead of `text`, and the echo brings it back. GMS has
     /// no idempotency, so this is how an unanswered send is told from another tab's equal text. Switch it off if a desktop shows
-    /// the type: unanswered sends are then settled by equal text, and another tab's equal text can be taken for one's own.
-    /// Default: on.
+    /// the type, or the server does not bring it back (then an unanswered send would be stored twice): unanswered sends are
+    /// settled by equal text instead, and another tab's equal text can be taken for one's own. Default: on.
     pub correlation_token: bool,
     /// Send `readReceipt`, which newer servers know. Nothing is ever told back. Default: off.
     pub read_receipts: bool,
