@@ -30,7 +30,6 @@ pub(crate) struct Service {
 }
 
 /// Where a call goes.
-#[allow(dead_code, reason = "the companion is for the CometD connection")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Way {
     /// To the chat URL: the operation in the path, the parameters in a form.

@@ -1,6 +1,6 @@
 //! Owns the service's end: the GMS chat API v2 for unmodified vendor clients, over any [`Transport`].
 //!
-//! A [`GmsFront`] answers the fifteen REST operations, and the same operations over CometD. Each chat has one [`ChatSession`](chat_core::ChatSession) behind it; what
+//! A [`GmsFront`] answers the fifteen REST operations, and the same operations over CometD. Each chat has one [`ChatSession`] behind it; what
 //! its transcript shows, and what the client does beside it, makes one list of events with indexes of the front's own.
 //!
 //! | Path | What |
