@@ -500,6 +500,22 @@ fn a_message_of_several_segments_stands_in_the_first() {
 }
 
 #[test]
+fn a_gap_of_several_segments_lies_behind_the_last() {
+    let mut transcript = Transcript::new();
+    let item = |segment: &str, name: &str| Sighting { segment: segment.into(), ..message(name, 1) };
+    transcript.segment(&"a".into(), Some(at(20)));
+    transcript.segment(&"b".into(), Some(at(30)));
+    transcript.sight_all([item("a", "one"), item("b", "two")]);
+    for name in ["one", "two"] {
+        let mark = transcript.get(&id(name)).unwrap().mark();
+        transcript.gap(GapId::new("g"), mark);
+    }
+    assert_eq!(shown(&transcript, View::Full), ["one", "two", "gap"]);
+    transcript.segment(&"b".into(), Some(at(10)));
+    assert_eq!(shown(&transcript, View::Full), ["two", "one", "gap"]);
+}
+
+#[test]
 fn most_rows_find_their_place_in_a_few_comparisons() {
     // Entries that are their own keys.
     let mut order = Order::default();
