@@ -44,17 +44,27 @@ pub(crate) struct SimArgs {
     seed: Option<u64>,
 }
 
+impl SimArgs {
+    /// Where Connect and GMS are served, if they are.
+    fn addresses(&self) -> [Option<&str>; 2] {
+        match [self.connect.as_deref(), self.gms.as_deref()] {
+            [None, None] => [Some(CONNECT), Some(GMS)],
+            asked => asked,
+        }
+    }
+}
+
 /// Serves until it is stopped. Says where, in one line of JSON, once it listens.
 pub(crate) async fn run(args: SimArgs) -> Result<ExitCode> {
     let centre = centre(&args).await?;
-    let everything = args.connect.is_none() && args.gms.is_none();
+    let [connect_at, gms_at] = args.addresses();
     let mut serving = JoinSet::new();
     let mut told = Map::new();
-    if let Some(address) = args.connect.as_deref().or(everything.then_some(CONNECT)) {
+    if let Some(address) = connect_at {
         let (listener, base) = listen(address).await?;
         told.insert("connect".into(), connect(&centre, listener, &base, &mut serving));
     }
-    if let Some(address) = args.gms.as_deref().or(everything.then_some(GMS)) {
+    if let Some(address) = gms_at {
         let (listener, base) = listen(address).await?;
         told.insert("gms".into(), gms(&centre, listener, &base, &mut serving));
     }
@@ -154,4 +164,29 @@ async fn stop_signal() -> std::io::Result<()> {
     }
     #[cfg(not(unix))]
     tokio::signal::ctrl_c().await
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        sim: SimArgs,
+    }
+
+    #[test]
+    fn everything_is_served_at_its_usual_place_unless_something_is_asked_for() {
+        let served = |arguments: &[&str]| {
+            let line = Line::parse_from([&["sim"], arguments].concat());
+            line.sim.addresses().map(|address| address.map(str::to_owned))
+        };
+        let some = |address: &str| Some(address.to_owned());
+        assert_eq!(served(&[]), [some("127.0.0.1:8971"), some("127.0.0.1:8972")]);
+        assert_eq!(served(&["--gms", "[::1]:80"]), [None, some("[::1]:80")]);
+        assert_eq!(served(&["--connect", "[::1]:0", "--gms", "[::1]:1"]), [some("[::1]:0"), some("[::1]:1")]);
+    }
 }

@@ -87,7 +87,7 @@ fn json_lines(output: &Output) -> Vec<Value> {
 }
 
 #[test]
-fn the_demo_as_json_lines_is_an_object_a_line_and_ends_with_the_verdict() {
+fn the_demo_as_json_lines_is_an_object_a_line_and_ends_with_the_summary() {
     let output = run(&["demo", "--json"]);
     let lines = json_lines(&output);
     assert!(output.status.success());
