@@ -5,11 +5,11 @@
 #[path = "support/bench.rs"]
 mod bench;
 
-use bench::Bench;
+use bench::{Bench, Mode};
 
 chat_conformance::conformance!(
     polling,
-    harness = Bench::in_memory(),
+    harness = Bench::in_memory(Mode::Polling),
     not_run = [
         "a_denied_return_is_final",
         "a_failed_fill_leaves_the_gap_open_and_is_tried_again",

@@ -22,9 +22,9 @@ use chat_net::{
 };
 use chat_sim::{Centre, Console, Profile};
 use serde_json::json;
-use tokio::sync::watch;
+use tokio::{net::TcpListener, sync::watch};
 use transport_gms_v2::{
-    GmsBuilder, GmsTransport, Timings,
+    CometdConfig, GmsBuilder, GmsTransport, Timings,
     client::TRANSPORT_ID,
     front::{AnswerFault, FrontConfig, FrontFaults, GmsFront, Instead, Operation},
 };
@@ -33,9 +33,21 @@ use transport_gms_v2::{
 const AUTHORITY: &str = "127.0.0.1:8080";
 const SERVICE: &str = "genesys/2/chat/customer-support";
 
+/// How clients hear of the chat.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// They ask.
+    Polling,
+    /// CometD, over held requests.
+    LongPolling,
+    /// CometD, over a WebSocket.
+    WebSocket,
+}
+
 /// Client, front and centre.
 #[derive(Debug)]
 pub(crate) struct Bench {
+    mode: Mode,
     service: Service,
     between: Between,
     base: String,
@@ -54,6 +66,7 @@ struct Service {
 /// What lies between clients and front.
 #[derive(Debug)]
 struct Between {
+    mode: Mode,
     front: Arc<GmsFront>,
     way: Way,
     /// One disturbance at a time reads and writes the front's faults.
@@ -75,7 +88,7 @@ enum Gate {
 
 impl Bench {
     /// Everything in memory, for paused time.
-    pub(crate) fn in_memory() -> Self {
+    pub(crate) fn in_memory(mode: Mode) -> Self {
         let network = MemoryNetwork::new();
         let service = Service::open(FrontConfig::new(), Duration::from_secs(7));
         let front = Arc::clone(&service.front);
@@ -85,41 +98,28 @@ impl Bench {
                 tokio::spawn(front.serve_connection(stream));
             }
         });
-        Self::over(service, Way::Memory(network), format!("http://{AUTHORITY}"))
+        Self::over(mode, service, Way::Memory(network), format!("http://{AUTHORITY}"))
     }
 
     /// Over sockets of this machine.
-    pub(crate) async fn over_sockets() -> Self {
+    pub(crate) async fn over_sockets(mode: Mode) -> Self {
         let here = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let listener = tokio::net::TcpListener::bind(here).await.unwrap();
+        let listener = TcpListener::bind(here).await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
         let mut config = FrontConfig::new();
         config.request_within = Duration::from_millis(800);
+        if let Some(cometd) = &mut config.cometd {
+            cometd.max_interval = Duration::from_secs(1);
+        }
         let service = Service::open(config, Duration::from_secs(1));
-        let front = Arc::clone(&service.front);
         let gate = watch::Sender::new(Gate::Open);
-        let gates = gate.subscribe();
-        tokio::spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                let mut gates = gates.clone();
-                if *gates.borrow_and_update() == Gate::Shut {
-                    continue;
-                }
-                let served = front.serve_connection(stream);
-                tokio::spawn(async move {
-                    tokio::select! {
-                        () = served => {}
-                        _ = gates.changed() => {}
-                    }
-                });
-            }
-        });
-        Self::over(service, Way::Sockets(gate), base)
+        tokio::spawn(listen(Arc::clone(&service.front), listener, gate.subscribe()));
+        Self::over(mode, service, Way::Sockets(gate), base)
     }
 
-    fn over(service: Service, way: Way, base: String) -> Self {
-        let between = Between { front: Arc::clone(&service.front), way, ordering: Mutex::default() };
-        Self { service, between, base }
+    fn over(mode: Mode, service: Service, way: Way, base: String) -> Self {
+        let between = Between { mode, front: Arc::clone(&service.front), way, ordering: Mutex::default() };
+        Self { mode, service, between, base }
     }
 
     pub(crate) fn front(&self) -> &Arc<GmsFront> {
@@ -132,8 +132,14 @@ impl Bench {
 
     /// A client, to be changed before it is built.
     pub(crate) fn builder(&self) -> GmsBuilder {
-        let builder =
+        let mut builder =
             GmsTransport::builder().data_url(format!("{}/{SERVICE}", self.base)).read_receipts(true);
+        if self.mode != Mode::Polling {
+            let mut cometd = CometdConfig::new(format!("{}/genesys/cometd", self.base));
+            cometd.companion_url = Some(format!("{}/genesys/2/chat-ntf", self.base));
+            cometd.websocket = self.mode == Mode::WebSocket;
+            builder = builder.cometd(cometd);
+        }
         match &self.between.way {
             Way::Memory(network) => {
                 builder.net(Net::in_memory(network, &NetConfig::default()).expect("the defaults are good"))
@@ -151,6 +157,40 @@ impl Bench {
 
     pub(crate) fn client(&self) -> GmsTransport {
         self.builder().build().expect("the configuration is good")
+    }
+}
+
+/// Serves while the gate is open. Nobody listens while it is shut.
+async fn listen(front: Arc<GmsFront>, listener: TcpListener, mut gates: watch::Receiver<Gate>) {
+    let here = listener.local_addr().unwrap();
+    let mut listener = Some(listener);
+    loop {
+        if *gates.borrow_and_update() == Gate::Shut {
+            listener = None;
+            if gates.changed().await.is_err() {
+                return;
+            }
+            continue;
+        }
+        let open = match listener.take() {
+            Some(open) => open,
+            None => TcpListener::bind(here).await.unwrap(),
+        };
+        tokio::select! {
+            accepted = open.accept() => {
+                let (stream, _) = accepted.unwrap();
+                let served = front.serve_connection(stream);
+                let mut gates = gates.clone();
+                tokio::spawn(async move {
+                    tokio::select! {
+                        () = served => {}
+                        _ = gates.changed() => {}
+                    }
+                });
+            }
+            changed = gates.changed() => if changed.is_err() { return },
+        }
+        listener = Some(open);
     }
 }
 
@@ -230,14 +270,23 @@ impl Between {
     }
 }
 
-/// Polls, pages of history and returns are all refreshes.
-const fn operation(request: Request) -> Operation {
-    match request {
-        Request::File => Operation::FileUpload,
-        Request::Receipt => Operation::ReadReceipt,
-        Request::Leave => Operation::Disconnect,
-        Request::History | Request::Poll => Operation::Refresh,
-        _ => Operation::Send,
+impl Mode {
+    /// Where they ask, polls, pages of history and returns are all refreshes.
+    const fn operation(self, request: Request) -> Operation {
+        match request {
+            Request::File => Operation::FileUpload,
+            Request::Receipt => Operation::ReadReceipt,
+            Request::Leave => Operation::Disconnect,
+            Request::History | Request::Poll => Operation::Refresh,
+            _ => Operation::Send,
+        }
+    }
+
+    const fn returning(self) -> Operation {
+        match self {
+            Self::Polling => Operation::Refresh,
+            Self::LongPolling | Self::WebSocket => Operation::RequestNotifications,
+        }
     }
 }
 
@@ -268,20 +317,22 @@ impl Network for Between {
             (Way::Memory(network), Disturbance::Delay(by)) => network.delay(by),
             (Way::Sockets(gate), Disturbance::Cut) => {
                 gate.send_replace(Gate::Shut);
+                self.front.cut_connections();
             }
             (Way::Sockets(gate), Disturbance::Break) => {
                 gate.send_replace(Gate::Open);
+                self.front.cut_connections();
             }
             (_, Disturbance::Duplicate(_)) => self.order(|faults| faults.duplicate_events = u32::MAX),
             (_, Disturbance::Reorder(_)) => self.order(|faults| faults.reverse_events = u32::MAX),
             (_, Disturbance::StoreThenCut(request)) => {
-                self.instead(operation(request), Instead::LoseEverything, 1);
+                self.instead(self.mode.operation(request), Instead::LoseEverything, 1);
             }
             (_, Disturbance::LateAnswer(request, by)) => {
-                self.instead(operation(request), Instead::Delay(by), 1);
+                self.instead(self.mode.operation(request), Instead::Delay(by), 1);
             }
             (_, Disturbance::Fail(request, times, failure)) => {
-                let operation = operation(request);
+                let operation = self.mode.operation(request);
                 self.instead(operation, instead(operation, failure), times);
             }
             (_, Disturbance::FailStored(request, failure)) => {
@@ -289,10 +340,10 @@ impl Network for Between {
                     Failure::Timeout => Instead::HangAfterwards,
                     _ => Instead::HtmlAfterwards(502),
                 };
-                self.instead(operation(request), after, 1);
+                self.instead(self.mode.operation(request), after, 1);
             }
             (_, Disturbance::RefuseConnects(times, failure)) => {
-                for operation in [Operation::RequestChat, Operation::Refresh] {
+                for operation in [Operation::RequestChat, self.mode.returning()] {
                     self.instead(operation, instead(operation, failure), times);
                 }
             }
@@ -359,8 +410,7 @@ impl Harness for Bench {
             // Whatever is told stands in the transcript.
             Power::UnknownEvents,
             Power::SystemEvents,
-            // There is no connection that could be lost, replaced or asked through.
-            Power::LosesConnections,
+            // There is no connection that could be replaced or asked through.
             Power::Renew,
             Power::DeepHeartbeat,
             // A key serves as long as the chat.
@@ -375,11 +425,19 @@ impl Harness for Bench {
         .fold(sim_powers(&self.service.profile), Powers::without)
         // Who comes back within 45 seconds reads all of it.
         .with(Power::FinalTranscript);
+        let powers = match self.mode {
+            Mode::Polling => powers.without(Power::LosesConnections),
+            Mode::LongPolling | Mode::WebSocket => powers,
+        };
         match &self.between.way {
             Way::Memory(_) => powers,
             // Sockets of the machine can be closed, and that is all.
             Way::Sockets(_) => powers.without(Power::HalfOpen).without(Power::Delay),
         }
+    }
+
+    fn background_tasks(&self) -> usize {
+        self.service.front.running_tasks()
     }
 
     async fn credentials(&self, chat: usize) -> Result<SavedSession> {
