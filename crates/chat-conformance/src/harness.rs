@@ -478,7 +478,8 @@ pub enum Disturbance {
     Cut,
     /// Nothing that is open survives; what is new comes through.
     Break,
-    /// Open connections look alive and carry nothing, until the adapter finds out by itself, within a minute.
+    /// Open connections look alive and carry nothing, until the adapter finds out by itself, within a minute; of a polled one, what
+    /// is asked times out for some seconds.
     HalfOpen,
     /// Everything is held up for so long, until the network heals.
     Delay(Duration),
@@ -518,7 +519,7 @@ pub enum Request {
     Receipt,
     /// Leaving.
     Leave,
-    /// A poll.
+    /// A poll of a connection that stands. What an adapter asks in order to connect is none.
     Poll,
 }
 

@@ -51,6 +51,10 @@ pub fn sim_powers(profile: &Profile) -> Powers {
     if !profile.scans_files {
         powers = powers.without(Power::Scans);
     }
+    if profile.capabilities.can(Capability::Poll) {
+        // There is nothing to lose or to replace.
+        powers = powers.without(Power::LosesConnections).without(Power::Renew);
+    }
     if !profile.idempotent_start {
         powers = powers.without(Power::IdempotentStart);
     }
@@ -219,7 +223,11 @@ impl Network for chat_sim::Network {
             Disturbance::FailStored(request, failure) => {
                 self.add(once(request, Fault::StoreThenError(error(failure)), 1));
             }
-            Disturbance::RefuseConnects(times, failure) => self.refuse_connects(times, error(failure)),
+            Disturbance::RefuseConnects(times, failure) => {
+                self.refuse_connects(times, error(failure));
+                // Where nothing connects them, each poll is an attempt of its own.
+                self.add(once(Request::Poll, Fault::Error(error(failure)), times));
+            }
             Disturbance::LoseStartAnswer => {
                 self.add(FaultRule::new(Point::Connect, Fault::StoreThenCut).when(When::First(1)));
             }

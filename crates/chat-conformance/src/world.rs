@@ -388,6 +388,21 @@ impl Chat {
         self.until("it is back", |chat| chat.count(back) > 0).await;
     }
 
+    /// How often this was told of polling.
+    pub(crate) fn polled(&self, like: PollEvent) -> usize {
+        self.count(|event| matches!(event, ChatEvent::Poll(event) if *event == like))
+    }
+
+    /// What was told of polling, in order.
+    pub(crate) fn poll_events(&self) -> Vec<PollEvent> {
+        let log = self.0.log();
+        let polled = log.events.iter().filter_map(|(_, event)| match event {
+            ChatEvent::Poll(event) => Some(*event),
+            _ => None,
+        });
+        polled.collect()
+    }
+
     /// Whether the session has told that polls have no answer, and not yet that they have one again.
     fn polls_in_vain(&self) -> bool {
         let of_polls = |(_, event): &(_, ChatEvent)| match event {

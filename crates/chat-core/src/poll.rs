@@ -35,6 +35,8 @@ pub enum PollInput {
     },
     /// A push connection reports how the chat server answers: counted like a poll, and the loop goes on as it was.
     Heard(PollClass),
+    /// The system says that the network is back: a wait for it is over.
+    NetworkUp,
     /// Another request than a poll was answered well: the server knows that the chat goes on.
     Served,
     /// A message came or was sent: more may follow soon.
@@ -93,6 +95,8 @@ pub struct Poll {
     in_flight: bool,
     /// When the next poll is due, while the loop runs and none is under way.
     next: Option<Instant>,
+    /// The server asked for patience until then.
+    not_before: Option<Instant>,
     /// When the newest poll began.
     begun: Option<Instant>,
     /// Polls in a row that did not go well.
@@ -116,6 +120,7 @@ impl Poll {
             held: true,
             in_flight: false,
             next: None,
+            not_before: None,
             begun: None,
             failures: 0,
             answered: None,
@@ -144,6 +149,11 @@ impl Poll {
     /// How many exceptions in a row there were.
     pub const fn exceptions(&self) -> u32 {
         self.health.exceptions()
+    }
+
+    /// Whether what is sent would get nowhere now, and the loop will notice when it does again.
+    pub const fn is_cut_off(&self) -> bool {
+        self.running && !self.held && self.health.is_cut_off()
     }
 
     /// Sets what the connection's capabilities say. Counts and deadlines stay.
@@ -205,6 +215,11 @@ impl Poll {
                 }
             }
             PollInput::Heard(class) => self.tell(class, &mut out),
+            PollInput::NetworkUp => {
+                if self.failures > 0 && self.next.is_some() && self.not_before.is_none_or(|at| at <= now) {
+                    self.go_on(now, &mut out);
+                }
+            }
             PollInput::Served if !self.held => self.served(now),
             PollInput::Activity => self.activity(now),
             PollInput::Served => {}
@@ -230,6 +245,7 @@ impl Poll {
     fn poll(&mut self, now: Instant) -> PollAction {
         self.in_flight = true;
         self.next = None;
+        self.not_before = None;
         self.begun = Some(now);
         PollAction::PollNow
     }
@@ -283,6 +299,7 @@ impl Poll {
         let begun = self.begun.unwrap_or(now);
         if let Some(told) = retry_after {
             let told = told.min(self.policy.retry_after_longest());
+            self.not_before = Some(now + told);
             // Never earlier than told.
             return now + told + told.mul_f64(self.rng.f64() / 10.0);
         }

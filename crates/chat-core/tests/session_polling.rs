@@ -37,6 +37,7 @@ struct Server(Arc<Mutex<Answers>>);
 struct Answers {
     failures: VecDeque<Error>,
     polls: Vec<Instant>,
+    sends: usize,
 }
 
 impl Server {
@@ -57,10 +58,13 @@ impl Server {
 #[async_trait]
 impl ConnectionHandle for Server {
     async fn submit(&self, command: Command) -> Result<Ack> {
+        let mut answers = self.0.lock().unwrap();
+        if matches!(command, Command::Send(_)) {
+            answers.sends += 1;
+        }
         if !matches!(command, Command::Poll(_)) {
             return Ok(Ack::Done);
         }
-        let mut answers = self.0.lock().unwrap();
         answers.polls.push(Instant::now());
         answers.failures.pop_front().map_or(Ok(Ack::Done), Err)
     }
@@ -276,6 +280,24 @@ async fn the_vendors_budget_is_watched() {
     bench.server.heal();
     let heard = bench.hear(60 * SECOND).await;
     assert_eq!(heard, ["Reconnected", "ConnectionRestored"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_accepted_in_an_outage_waits_for_its_end() {
+    for kind in [ErrorKind::Network, ErrorKind::Server] {
+        let settings = SessionSettings::default().with_poll_exception_limit(1);
+        let mut bench = Bench::start(vec![Some(polled())], settings).await;
+        bench.hear(5 * SECOND).await;
+        bench.server.fail(kind, 1_000);
+        bench.hear(20 * SECOND).await;
+        let pending = bench.session.send_text("late").unwrap();
+        bench.hear(600 * SECOND).await;
+        assert_eq!(bench.server.0.lock().unwrap().sends, 0, "it would be in vain");
+        bench.server.heal();
+        bench.session.network_up();
+        bench.hear(SECOND).await;
+        pending.await.unwrap();
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -452,7 +452,7 @@ impl ContactConsole {
     pub fn drop_connections(&self) {
         self.centre.inner.contact(self.at, |contact, _| {
             for wire in &mut contact.wires {
-                wire.cut(Error::new(ErrorKind::Network, "the connection was cut"));
+                wire.cut();
             }
         });
     }

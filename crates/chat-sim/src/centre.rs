@@ -4,13 +4,14 @@ use std::{
     collections::HashMap,
     fmt,
     sync::{Arc, Mutex, PoisonError, Weak},
+    time::Duration,
 };
 
 use chat_core::{
     ClientToken, Content, Continues, EndReason, Error, ErrorKind, Extent, Participant, Result, Role,
     StartRequest, SystemEvent, Timestamp, VirtualClock, WallClock,
 };
-use tokio::sync::watch;
+use tokio::{sync::watch, time::Instant};
 
 use crate::{
     connection::Wire,
@@ -210,6 +211,9 @@ impl Inner {
             }
             Ok::<_, Error>(index)
         })?;
+        if profile.polled() {
+            self.watch(contact);
+        }
         if !self.script.steps.is_empty() {
             let task = tokio::spawn(crate::script::run(Arc::downgrade(self), contact));
             self.quietly(|state| state.contacts[contact].script = Some(task.abort_handle()));
@@ -223,11 +227,24 @@ impl Inner {
             let contact = &mut state.contacts[contact];
             contact.wires.retain(|other| other.id != wire);
             contact.trim();
-            contact.wires.is_empty() && contact.ended.is_none()
+            // From here on it is silent.
+            let alone = contact.wires.is_empty() && contact.ended.is_none();
+            if alone && !self.profile.polled() {
+                contact.last_request = Instant::now();
+            }
+            alone
         });
-        let Some(patience) = self.profile.capabilities.detached_for.filter(|_| alone) else { return };
+        if alone && !self.profile.polled() {
+            self.watch(contact);
+        }
+    }
+
+    /// Ends the chat once its customer has been silent for too long: has asked nothing, where connections are polled; had no
+    /// connection, where they are not.
+    fn watch(self: &Arc<Self>, contact: usize) {
+        let Some(patience) = self.profile.capabilities.detached_for else { return };
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
-        let task = runtime.spawn(end_when_alone(Arc::downgrade(self), contact, patience));
+        let task = runtime.spawn(end_when_silent(Arc::downgrade(self), contact, patience));
         self.quietly(|state| {
             if let Some(earlier) = state.contacts[contact].watch.replace(task.abort_handle()) {
                 earlier.abort();
@@ -236,15 +253,26 @@ impl Inner {
     }
 }
 
-async fn end_when_alone(centre: Weak<Inner>, contact: usize, patience: std::time::Duration) {
-    tokio::time::sleep(patience).await;
-    if let Some(centre) = centre.upgrade() {
-        centre.contact(contact, |contact, mint| {
-            if contact.wires.is_empty() {
+async fn end_when_silent(centre: Weak<Inner>, contact: usize, patience: Duration) {
+    loop {
+        let Some(last) =
+            centre.upgrade().map(|centre| centre.quietly(|state| state.contacts[contact].last_request))
+        else {
+            return;
+        };
+        tokio::time::sleep_until(last + patience).await;
+        let Some(centre) = centre.upgrade() else { return };
+        let over = centre.contact(contact, |contact, mint| {
+            let silent = contact.last_request + patience <= Instant::now();
+            if silent && (centre.profile.polled() || contact.wires.is_empty()) {
                 let system = Participant::new(Role::System);
                 contact.end(mint, &centre.profile, system, EndReason::EndedByService);
             }
+            silent
         });
+        if over {
+            return;
+        }
     }
 }
 

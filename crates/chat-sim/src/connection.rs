@@ -4,8 +4,9 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use chat_core::{
-    Ack, Capability, Command, ConnectionHandle, Content, Delivery, EndReason, Error, ErrorKind, FileCommand,
-    Outgoing, OutgoingBody, PollScope, Result, Sent, SystemEvent, Terminal, Text, UserData,
+    Ack, Capability, ClientToken, Command, ConnectionHandle, Content, Delivery, EndReason, Error, ErrorKind,
+    FileCommand, MessageId, Outgoing, OutgoingBody, PollScope, Result, Sent, SystemEvent, Terminal, Text,
+    UserData,
 };
 use tokio::{
     sync::{Notify, watch},
@@ -17,10 +18,14 @@ use crate::{
     contact::{Contact, not_found},
     faults::{CommandKind, Fault, Point},
     item::{Draft, WireId, remember},
+    mint::Mint,
     network::lost,
-    profile::AckDetail,
+    profile::{AckDetail, Profile},
     transport::SIM,
 };
+
+/// When a request of a connection that is asked is given up.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// One connection, as the centre keeps it.
 #[derive(Debug)]
@@ -30,6 +35,8 @@ pub(crate) struct Wire {
     pub(crate) next: u64,
     /// Frames before this one may pass: a polled connection waits for its poll.
     pub(crate) limit: Option<u64>,
+    /// It is asked: what befalls the network befalls requests, and the connection is lost only if it is refused.
+    pub(crate) asked: bool,
     /// It was polled at least once.
     pub(crate) polled: bool,
     /// Tell the whole transcript first.
@@ -42,6 +49,8 @@ pub(crate) struct Wire {
     /// How it ends, unless something else ends it before.
     pub(crate) deadline: Option<(Instant, Terminal)>,
     pub(crate) half_open: bool,
+    /// Until then no request of a connection that is asked gets an answer.
+    pub(crate) dark_until: Option<Instant>,
     /// The chat had ended before: the transcript is told, then that.
     pub(crate) end_after_replay: bool,
     /// The token that it came with.
@@ -54,8 +63,19 @@ impl Wire {
         self.shared.wake.notify_one();
     }
 
+    /// The network breaks, once: the connection is lost, or what was asked of it.
+    pub(crate) fn cut(&mut self) {
+        if self.asked {
+            // The rest of the reply comes with the next.
+            self.limit = self.limit.map(|_| self.next);
+            self.shared.interrupt();
+        } else {
+            self.lose(Error::new(ErrorKind::Network, "the connection was cut"));
+        }
+    }
+
     /// It is lost, now.
-    pub(crate) fn cut(&mut self, error: Error) {
+    pub(crate) fn lose(&mut self, error: Error) {
         self.fail(lost(error));
     }
 
@@ -81,8 +101,12 @@ impl Wire {
         self.wake();
     }
 
-    /// Nothing passes any more; it is found dead after `dead_after`.
+    /// Nothing passes any more; it is found dead after `dead_after`, or passes again if it is asked.
     pub(crate) fn half_open(&mut self, dead_after: Duration) {
+        if self.asked {
+            self.dark_until = Some(Instant::now() + dead_after);
+            return;
+        }
         self.half_open = true;
         let error = Error::new(ErrorKind::Timeout, "nothing was received");
         self.doom(Instant::now() + dead_after, lost(error));
@@ -110,6 +134,8 @@ struct Progress {
     /// Everything before this frame was told; `None` after a poll, until it was answered.
     delivered: Option<u64>,
     closed: Option<Closed>,
+    /// How often what was under way has been lost.
+    interruptions: u64,
 }
 
 impl Shared {
@@ -133,6 +159,11 @@ impl Shared {
         });
     }
 
+    /// What is under way is lost; the connection goes on.
+    pub(crate) fn interrupt(&self) {
+        self.progress.send_modify(|progress| progress.interruptions += 1);
+    }
+
     fn closed(&self) -> Option<Closed> {
         self.progress.borrow().closed
     }
@@ -140,6 +171,14 @@ impl Shared {
     async fn until_closed(&self) {
         // The sender lives in `self`: waiting cannot fail.
         let _ = self.progress.subscribe().wait_for(|progress| progress.closed.is_some()).await;
+    }
+
+    fn interruptions(&self) -> u64 {
+        self.progress.borrow().interruptions
+    }
+
+    async fn until_interrupted(&self, seen: u64) {
+        let _ = self.progress.subscribe().wait_for(|progress| progress.interruptions > seen).await;
     }
 
     async fn until_delivered(&self, position: u64) {
@@ -175,6 +214,7 @@ impl ConnectionHandle for Handle {
             return Err(refusal(why));
         }
         let kind = CommandKind::of(&command);
+        let interruptions = self.shared.interruptions();
         let faults = self.centre.change(|state| {
             let State { contacts, network, mint, .. } = state;
             *contacts[self.contact].records.submits.entry(kind).or_default() += 1;
@@ -184,6 +224,7 @@ impl ConnectionHandle for Handle {
             biased;
             answer = self.carry_out(command, faults) => answer,
             () = self.shared.until_closed() => Err(interrupted()),
+            () = self.shared.until_interrupted(interruptions) => Err(interrupted()),
         }
     }
 }
@@ -208,6 +249,7 @@ impl Handle {
                 | Fault::Error(_)
                 | Fault::StoreThenCut
                 | Fault::StoreThenError(_)
+                | Fault::StoreLate(_)
                 | Fault::Hang => {
                     outcome.get_or_insert(fault);
                 }
@@ -222,8 +264,13 @@ impl Handle {
                 return Err(error.to_error("the request"));
             }
             Some(Fault::Cut) => {
-                self.wire(|wire| wire.cut(Error::new(ErrorKind::Network, "the connection was cut")));
+                self.wire(Wire::cut);
                 return Err(interrupted());
+            }
+            Some(Fault::StoreLate(millis)) => {
+                self.store_late(command, Duration::from_millis(*millis));
+                pause(back).await;
+                return Err(Error::new(ErrorKind::Timeout, "the request"));
             }
             Some(Fault::HalfOpen(millis)) => {
                 self.wire(|wire| wire.half_open(Duration::from_millis(*millis)));
@@ -233,6 +280,15 @@ impl Handle {
         if self.wire(|wire| wire.half_open) == Some(true) {
             self.shared.until_closed().await;
             return Err(Error::new(ErrorKind::Timeout, "no answer"));
+        }
+        if self.wire(|wire| wire.asked) == Some(true) {
+            if self.centre.quietly(|state| state.network.down) {
+                return Err(Error::new(ErrorKind::Network, "no way to the centre"));
+            }
+            if self.wire(|wire| wire.dark_until).flatten().is_some_and(|until| until > Instant::now()) {
+                sleep(REQUEST_TIMEOUT).await;
+                return Err(Error::new(ErrorKind::Timeout, "no answer"));
+            }
         }
         let leaves = matches!(command, Command::Leave { .. });
         let answer = match command {
@@ -247,7 +303,7 @@ impl Handle {
         };
         match outcome {
             Some(Fault::StoreThenCut) => {
-                self.wire(|wire| wire.cut(Error::new(ErrorKind::Network, "the connection was cut")));
+                self.wire(Wire::cut);
                 return Err(interrupted());
             }
             Some(Fault::StoreThenError(error)) => {
@@ -262,6 +318,22 @@ impl Handle {
         answer
     }
 
+    /// Stores a text so much later, whatever becomes of the connection until then.
+    fn store_late(&self, command: Command, late: Duration) {
+        let Command::Send(Outgoing { token, body: OutgoingBody::Text(text), .. }) = command else { return };
+        let (centre, contact) = (Arc::downgrade(&self.centre), self.contact);
+        let task = tokio::spawn(async move {
+            sleep(late).await;
+            let Some(centre) = centre.upgrade() else { return };
+            centre.contact(contact, |contact, mint| {
+                if contact.ended.is_none() && !contact.leaving {
+                    store_text(contact, mint, &centre.profile, token, text);
+                }
+            });
+        });
+        self.centre.quietly(|state| state.contacts[self.contact].late.push(task.abort_handle()));
+    }
+
     fn wire<R>(&self, act: impl FnOnce(&mut Wire) -> R) -> Option<R> {
         self.centre.change(|state| {
             state.contacts[self.contact].wires.iter_mut().find(|wire| wire.id == self.id).map(act)
@@ -269,10 +341,7 @@ impl Handle {
     }
 
     /// Does something in the centre, with the customer's credentials checked.
-    pub(crate) fn apply<R>(
-        &self,
-        act: impl FnOnce(&mut Contact, &mut crate::mint::Mint) -> Result<R>,
-    ) -> Result<R> {
+    pub(crate) fn apply<R>(&self, act: impl FnOnce(&mut Contact, &mut Mint) -> Result<R>) -> Result<R> {
         self.centre.contact(self.contact, |contact, mint| {
             let Some(wire) = contact.wires.iter().find(|wire| wire.id == self.id) else {
                 return Err(interrupted());
@@ -280,23 +349,21 @@ impl Handle {
             if wire.token != contact.token {
                 return Err(Error::new(ErrorKind::Unauthorized, "the participant's token"));
             }
+            contact.last_request = Instant::now();
             act(contact, mint)
         })
     }
 
-    fn answer(&self, contact: &mut Contact, mint: &mut crate::mint::Mint, command: Command) -> Result<Ack> {
+    fn answer(&self, contact: &mut Contact, mint: &mut Mint, command: Command) -> Result<Ack> {
         let profile = &self.centre.profile;
         match command {
             Command::Send(Outgoing { token, body: OutgoingBody::Text(text), .. }) => {
-                if let Some(first) = contact.sent.get(&token).filter(|_| self.swallows_repeats()).cloned() {
-                    return self.sent(contact, &first);
+                if !contact.sent.contains_key(&token) || !self.swallows_repeats() {
+                    contact.alive()?;
+                    still_in(contact)?;
+                    check_text(&text, contact.capabilities)?;
                 }
-                contact.alive()?;
-                still_in(contact)?;
-                check_text(&text, contact.capabilities)?;
-                let draft =
-                    Draft { token: Some(token), ..Draft::new(contact.customer.clone(), Content::Text(text)) };
-                let id = contact.post(mint, profile, draft);
+                let id = store_text(contact, mint, profile, token, text);
                 self.sent(contact, &id)
             }
             Command::History(request) => {
@@ -375,7 +442,7 @@ impl Handle {
         Ok(Ack::Sent(Sent { sighting: sighting.map(Box::new) }))
     }
 
-    fn leave(&self, contact: &mut Contact, mint: &mut crate::mint::Mint, end: bool) {
+    fn leave(&self, contact: &mut Contact, mint: &mut Mint, end: bool) {
         let profile = &self.centre.profile;
         let customer = contact.customer.clone();
         let lingers = end && profile.lingers_after_end && contact.ended.is_none();
@@ -421,6 +488,23 @@ impl Handle {
         drop(polling);
         Ok(Ack::Done)
     }
+}
+
+/// Stores an own text; one that is there already is not stored again where sends are idempotent.
+fn store_text(
+    contact: &mut Contact,
+    mint: &mut Mint,
+    profile: &Profile,
+    token: ClientToken,
+    text: Text,
+) -> MessageId {
+    if profile.capabilities.can(Capability::IdempotentSend)
+        && let Some(first) = contact.sent.get(&token)
+    {
+        return first.clone();
+    }
+    let draft = Draft { token: Some(token), ..Draft::new(contact.customer.clone(), Content::Text(text)) };
+    contact.post(mint, profile, draft)
 }
 
 /// Counts the polls in flight.

@@ -12,7 +12,7 @@ use chat_core::{
     Receipt, ReceiptKind, ReceiptSignal, Result, Role, Scope, SegmentId, SessionUpdate, Sighting,
     StartRequest, SystemEvent, Text, Timestamp, TransportEvent, TypingSignal, TypingUpdate, UserData,
 };
-use tokio::task::AbortHandle;
+use tokio::{task::AbortHandle, time::Instant};
 
 use crate::{
     connection::Wire,
@@ -56,14 +56,17 @@ pub(crate) struct Contact {
     pub(crate) said: usize,
     /// Counts live items, for the quirks.
     pub(crate) live: u32,
-    /// The script, and the watch over a chat without a connection.
+    /// When its customer last asked for anything.
+    pub(crate) last_request: Instant,
+    /// The script, the watch over a chat whose customer is silent, and what is stored late.
     pub(crate) script: Option<AbortHandle>,
     pub(crate) watch: Option<AbortHandle>,
+    pub(crate) late: Vec<AbortHandle>,
 }
 
 impl Drop for Contact {
     fn drop(&mut self) {
-        for task in [self.script.take(), self.watch.take()].into_iter().flatten() {
+        for task in self.script.take().into_iter().chain(self.watch.take()).chain(self.late.drain(..)) {
             task.abort();
         }
     }
@@ -110,8 +113,10 @@ impl Contact {
             records: Records::default(),
             said: 0,
             live: 0,
+            last_request: Instant::now(),
             script: None,
             watch: None,
+            late: Vec::new(),
             id: Arc::clone(&id),
         };
         contact.segments.push(Segment { id: SegmentId::new(id), started_at });
@@ -243,7 +248,7 @@ impl Contact {
         if self.log.len() > MAX_BACKLOG {
             let base = self.log_base;
             for wire in self.wires.iter_mut().filter(|wire| wire.next == base) {
-                wire.cut(Error::new(ErrorKind::Network, "the connection fell behind"));
+                wire.lose(Error::new(ErrorKind::Network, "the connection fell behind"));
                 wire.next = base + 1;
             }
         }

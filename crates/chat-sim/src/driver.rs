@@ -190,6 +190,16 @@ impl Driver {
                     Frame::Event { kind, .. } => network.fire(Point::Event(*kind), stored),
                     Frame::End(_) => Vec::new(),
                 };
+                let broken = faults.iter().find(|fault| matches!(fault, Fault::Cut | Fault::HalfOpen(_)));
+                if let Some(fault) = broken.filter(|_| wire.asked) {
+                    // The reply breaks off here; the next begins with what it did not bring.
+                    wire.next = next;
+                    if let Fault::HalfOpen(millis) = fault {
+                        wire.half_open(Duration::from_millis(*millis));
+                    }
+                    wire.cut();
+                    break;
+                }
                 self.pass(frame, next, &faults, now);
                 next += 1;
             }

@@ -175,16 +175,20 @@ pub enum Fault {
     Delay(u64),
     /// Command: done at once, answered so many milliseconds late.
     LateAnswer(u64),
-    /// Event and command: the connection is lost there, before it. Connect: fails without an answer, nothing started.
+    /// Event and command: the connection is lost there, before it; a polled one stands, and the request is lost. Connect: fails
+    /// without an answer, nothing started.
     Cut,
-    /// Event and command: from there on the connection looks alive and carries nothing; lost after so many milliseconds.
+    /// Event and command: from there on the connection looks alive and carries nothing; lost after so many milliseconds. What is
+    /// asked of a polled one times out until then.
     HalfOpen(u64),
     /// Connect, verify and command: refused.
     Error(FaultError),
-    /// Command: done, then the connection is lost before the answer. Connect: started, the answer lost.
+    /// Command: done, then the connection is lost before the answer (of a polled one, the answer). Connect: started, the answer lost.
     StoreThenCut,
     /// Command: done, and answered with an error.
     StoreThenError(FaultError),
+    /// Text: no answer in time, and stored so many milliseconds later.
+    StoreLate(u64),
     /// Start: the chat exists, the connection to it failed; the error says which chat.
     StartedNotConnected,
     /// Connect, verify and command: no answer at all, and nothing done, until the caller gives up or the connection is lost.

@@ -7,7 +7,7 @@ use crate::{
     connection::Wire,
     faults::{CommandKind, EventKind, Fault, FaultError, FaultPlan, FaultRule, Point, When},
 };
-use chat_core::{Error, ErrorKind, Lost, Terminal};
+use chat_core::{Error, Lost, Terminal};
 
 #[derive(Debug)]
 pub(crate) struct NetworkState {
@@ -84,7 +84,8 @@ impl Network {
         Self { centre }
     }
 
-    /// Cuts every connection, and lets none through until [`heal`](Self::heal): connecting fails with `Network`, not sent.
+    /// Cuts every connection, and lets none through until [`heal`](Self::heal): connecting fails with `Network`, not sent. A
+    /// polled connection stands through it: what is asked of it fails.
     pub fn cut(&self) {
         self.centre.inner.change(|state| state.network.down = true);
         self.drop_connections();
@@ -98,15 +99,13 @@ impl Network {
         });
     }
 
-    /// Cuts every connection once; new ones come through.
+    /// Cuts every connection once; new ones come through. Of a polled one, what is under way fails.
     pub fn drop_connections(&self) {
-        self.each_connection(|wire| {
-            wire.cut(Error::new(ErrorKind::Network, "the connection was cut"));
-        });
+        self.each_connection(Wire::cut);
     }
 
     /// Every connection looks alive from here on and carries nothing; each is lost after `dead_after`, as a heartbeat would
-    /// find. New connections are good.
+    /// find. New connections are good. What is asked of a polled one times out until then.
     pub fn half_open(&self, dead_after: Duration) {
         self.each_connection(|wire| wire.half_open(dead_after));
     }

@@ -156,7 +156,8 @@ impl Profile {
     }
 
     /// Polled every 3 s, ordered by index, without history, receipts and idempotency. The first poll of a connection brings the
-    /// whole transcript; a chat without a connection ends after 45 s.
+    /// whole transcript; a chat whose customer asks nothing for 45 s ends. A network that fails concerns what is asked, never the
+    /// connection.
     pub const fn polling() -> Self {
         let mut profile = Self::push_without_idempotency();
         profile.order = Order::Index;
@@ -187,6 +188,25 @@ impl Profile {
         profile.history_inclusive = true;
         profile.capabilities = profile.capabilities.with(Capability::History).with(Capability::Async);
         profile.capabilities.history_page_max = Some(50);
+        profile.capabilities.detached_for = None;
+        profile
+    }
+
+    /// Polled like [`polling`](Self::polling), with history, and echoes that carry the client token: as Genesys GMS v2 over REST.
+    pub const fn polling_with_tokens() -> Self {
+        let mut profile = Self::polling_with_history();
+        profile.idempotent_start = false;
+        profile.capabilities = profile.capabilities.with(Capability::EchoToken).without(Capability::Async);
+        profile.capabilities.detached_for = Some(Duration::from_secs(45));
+        profile
+    }
+
+    /// Push without idempotency, whose echoes carry the client token and whose answers tell nothing, ordered by index: as Genesys
+    /// GMS v2 over CometD.
+    pub const fn push_with_tokens() -> Self {
+        let mut profile = Self::polling_with_tokens();
+        profile.capabilities = profile.capabilities.without(Capability::Poll).with(Capability::Async);
+        profile.capabilities.poll_interval = None;
         profile.capabilities.detached_for = None;
         profile
     }
@@ -222,6 +242,8 @@ impl Profile {
             ("push_without_history", Self::push_without_history()),
             ("polling", Self::polling()),
             ("polling_with_history", Self::polling_with_history()),
+            ("polling_with_tokens", Self::polling_with_tokens()),
+            ("push_with_tokens", Self::push_with_tokens()),
             ("minimal", Self::minimal()),
             ("small_limits", Self::small_limits()),
         ]

@@ -195,6 +195,7 @@ fn wire(id: WireId, shared: &Arc<Shared>, next: u64, centre: &Inner) -> Wire {
         id,
         next,
         limit: centre.profile.polled().then_some(next),
+        asked: centre.profile.polled(),
         polled: false,
         replay: centre.profile.replay_on_connect,
         declare: true,
@@ -202,6 +203,7 @@ fn wire(id: WireId, shared: &Arc<Shared>, next: u64, centre: &Inner) -> Wire {
         fate: None,
         deadline: None,
         half_open: false,
+        dark_until: None,
         end_after_replay: false,
         token: Arc::from(""),
         shared: Arc::clone(shared),
@@ -238,10 +240,13 @@ impl Attempt {
             if profile.max_connections.is_some_and(|max| open >= max)
                 && let Some(oldest) = contact.wires.iter_mut().find(|wire| wire.fate.is_none())
             {
-                oldest.cut(Error::new(ErrorKind::Displaced, "a newer connection took over"));
+                oldest.lose(Error::new(ErrorKind::Displaced, "a newer connection took over"));
             }
             contact.wires.push(wire);
-            if let Some(watch) = contact.watch.take() {
+            contact.last_request = Instant::now();
+            if !profile.polled()
+                && let Some(watch) = contact.watch.take()
+            {
                 watch.abort();
             }
             Ok((at, id))

@@ -3,14 +3,15 @@
 use std::time::Duration;
 
 use chat_core::{
-    BackoffPolicy, Capability, ChatEvent, ErrorKind, LinkState, PollEvent, RawEvent, Text, TextFormat,
-    Upload, UserData, VendorCommand, session::ConnectionEvent,
+    BackoffPolicy, Capability, ChatEvent, ErrorKind, LinkState, PollEvent, PollPolicy, RawEvent,
+    StartRequest, Text, TextFormat, Upload, UserData, VendorCommand, session::ConnectionEvent,
 };
 use futures::FutureExt;
 use tokio::time::Instant;
 
 use crate::{
     harness::{Disturbance, Failure, Request},
+    shelf::Shelf,
     world::{Chat, World},
 };
 
@@ -187,7 +188,7 @@ pub(crate) async fn abandoned_calls_tear_nothing(world: &mut World) {
             session.older(5).map(drop).boxed_local(),
             session.send_notice("n").map(drop).boxed_local(),
             session.file_limits().map(drop).boxed_local(),
-            world.builder().start(chat_core::StartRequest::named("Eve")).map(drop).boxed_local(),
+            world.builder().start(StartRequest::named("Eve")).map(drop).boxed_local(),
         ];
         for mut call in calls {
             for _ in 0..polls {
@@ -224,7 +225,13 @@ pub(crate) async fn what_is_denied_is_refused_before_the_wire(world: &mut World)
             Capability::DeleteFile => session.delete_file(&"f".into()).await,
             Capability::History => session.older(5).await.map(drop),
             Capability::UserDataDuringChat => session.update_user_data(UserData::new().with("k", "v")).await,
-            Capability::Poll => session.poll(),
+            Capability::Poll => {
+                let controls = [session.start_poll(), session.stop_poll(), session.reset_poll_exceptions()];
+                for control in controls.map(|refused| refused.map_err(|error| error.kind().clone())) {
+                    assert_eq!(control, Err(ErrorKind::Unsupported { capability, transport }));
+                }
+                session.poll()
+            }
             Capability::ReadReceipts => session.mark_read(&"m".into()),
             Capability::DeliveredReceipts => session.mark_delivered(&"m".into()),
             Capability::Vendor => {
@@ -245,19 +252,25 @@ pub(crate) async fn what_is_denied_is_refused_before_the_wire(world: &mut World)
 pub(crate) async fn failing_polls_are_counted_in_succession(world: &mut World) {
     let chat = world.start_with(World::settings().with_poll_exception_limit(2)).await;
     chat.live().await;
-    let polled = |chat: &Chat, like: PollEvent| {
-        chat.count(|event| matches!(event, ChatEvent::Poll(event) if *event == like))
-    };
     // Two failures: pending, and restored alone.
     world.disturb(Disturbance::Fail(Request::Poll, 2, Failure::Server));
-    chat.until("restored", |chat| polled(chat, PollEvent::ConnectionRestored) == 1).await;
-    assert_eq!(polled(&chat, PollEvent::ConnectionPending), 1);
-    assert_eq!(polled(&chat, PollEvent::ServerWentOffline), 0, "the limit was not exceeded");
+    chat.until("restored", |chat| chat.polled(PollEvent::ConnectionRestored) == 1).await;
     // Three and more: offline, once; then both back.
     world.disturb(Disturbance::Fail(Request::Poll, 5, Failure::Server));
-    chat.until("restored again", |chat| polled(chat, PollEvent::ConnectionRestored) == 2).await;
-    assert_eq!(polled(&chat, PollEvent::ServerWentOffline), 1);
-    assert_eq!(polled(&chat, PollEvent::ServerBackOnline), 1);
+    chat.until("restored again", |chat| chat.polled(PollEvent::ConnectionRestored) == 2).await;
+    let counted = |event: &PollEvent| !matches!(event, PollEvent::PollingStarted | PollEvent::BudgetAtRisk);
+    let told: Vec<_> = chat.poll_events().into_iter().filter(counted).collect();
+    assert_eq!(
+        told,
+        [
+            PollEvent::ConnectionPending,
+            PollEvent::ConnectionRestored,
+            PollEvent::ConnectionPending,
+            PollEvent::ServerWentOffline,
+            PollEvent::ServerBackOnline,
+            PollEvent::ConnectionRestored,
+        ]
+    );
     chat.agent().say("still here").await;
     chat.shows(&["still here"]).await;
 }
@@ -265,15 +278,77 @@ pub(crate) async fn failing_polls_are_counted_in_succession(world: &mut World) {
 pub(crate) async fn a_poll_without_an_answer_is_no_exception(world: &mut World) {
     let chat = world.start_with(World::settings().with_poll_exception_limit(1)).await;
     chat.live().await;
-    world.disturb(Disturbance::Fail(Request::Poll, 5, Failure::Timeout));
-    let polled = |chat: &Chat, like: PollEvent| {
-        chat.count(|event| matches!(event, ChatEvent::Poll(event) if *event == like))
-    };
-    chat.until("reconnected", |chat| polled(chat, PollEvent::Reconnected) == 1).await;
-    assert_eq!(polled(&chat, PollEvent::Disconnected), 1, "told once");
-    assert_eq!(polled(&chat, PollEvent::ServerWentOffline), 0);
+    world.disturb(Disturbance::Fail(Request::Poll, 4, Failure::Timeout));
+    chat.until("reconnected", |chat| chat.polled(PollEvent::ConnectionRestored) == 1).await;
+    assert_eq!(chat.polled(PollEvent::Disconnected), 1, "told once");
+    assert_eq!(chat.polled(PollEvent::Reconnected), 1, "told once");
+    assert_eq!(chat.polled(PollEvent::ServerWentOffline), 0);
     chat.agent().say("still here").await;
     chat.shows(&["still here"]).await;
+}
+
+pub(crate) async fn an_outage_of_a_polled_chat_is_told_once(world: &mut World) {
+    let chat = world.start().await;
+    chat.agent().say("before").await;
+    chat.shows(&["before"]).await;
+    let connects = chat.truth().await.connects;
+    world.cut();
+    chat.lost().await;
+    let waiting = chat.send("late");
+    chat.agent().say("missed").await;
+    tokio::time::sleep(bearable(&chat, Duration::from_secs(20))).await;
+    let lost = usize::from(world.loses_connections());
+    world.heal();
+    waiting.sent().await;
+    chat.live().await;
+    chat.shows(&["before", "missed", "late"]).await;
+    assert_eq!(told(&chat, |event| matches!(event, ConnectionEvent::Lost(_))), lost);
+    for event in [
+        PollEvent::ConnectionPending,
+        PollEvent::Disconnected,
+        PollEvent::Reconnected,
+        PollEvent::ConnectionRestored,
+    ] {
+        assert_eq!(chat.polled(event), 1 - lost, "{event:?}");
+    }
+    assert_eq!(chat.truth().await.connects - connects, lost as u64);
+}
+
+pub(crate) async fn a_restore_into_an_offline_server_says_so(world: &mut World) {
+    let shelf = Shelf::new();
+    let builder = world.builder().keep(&shelf.directory(), "one");
+    let chat = world.open(builder.start(StartRequest::named("Ada"))).await.expect("the chat starts");
+    chat.agent().say("before").await;
+    chat.shows(&["before"]).await;
+    chat.closed().await;
+    world.disturb(Disturbance::Fail(Request::Poll, 3, Failure::Server));
+    let builder = world.builder().keep(&shelf.directory(), "one");
+    let back = world.open_beside(&chat, builder.restore()).await.expect("restored");
+    back.until("the chat server is back", |chat| chat.polled(PollEvent::ServerBackOnline) == 1).await;
+    back.until("so is the connection", |chat| chat.polled(PollEvent::ConnectionRestored) == 1).await;
+    assert_eq!(back.polled(PollEvent::RestoredOffline), 1);
+    assert_eq!(back.polled(PollEvent::ServerWentOffline), 0, "it was never online");
+    back.shows(&["before"]).await;
+}
+
+pub(crate) async fn a_silent_server_is_warned_of_in_time(world: &mut World) {
+    let budget = world.capabilities().detached_for.unwrap_or(Duration::from_secs(45));
+    let policy = PollPolicy::default().with_budget(Some(budget));
+    let warning = policy.warn_after.min(budget * 2 / 3);
+    let chat = world.start_with(World::settings().with_poll(policy)).await;
+    chat.agent().say("before").await;
+    chat.shows(&["before"]).await;
+    chat.live().await;
+    let cut = Instant::now();
+    world.cut();
+    chat.until("a warning", |chat| chat.polled(PollEvent::BudgetAtRisk) == 1).await;
+    assert!(cut.elapsed() <= warning + Duration::from_secs(1), "after {:?}", cut.elapsed());
+    world.heal();
+    chat.until("reconnected", |chat| chat.polled(PollEvent::Reconnected) == 1).await;
+    assert!(cut.elapsed() <= budget, "in time");
+    chat.agent().say("still here").await;
+    chat.shows(&["before", "still here"]).await;
+    assert_eq!(chat.polled(PollEvent::BudgetAtRisk), 1, "told once");
 }
 
 pub(crate) async fn everything_at_once_still_comes_right(world: &mut World) {

@@ -1,5 +1,7 @@
 //! Owns the cases of a chat's life: start, join, restore, tabs, leaving, ending.
 
+use std::time::Duration;
+
 use chat_core::{
     ChatEvent, ConnectError, Continues, EndReason, ErrorKind, Extent, LinkState, Result, Role, SendStage,
     SessionDirectory, StartRequest, UserData, session::ConnectionEvent,
@@ -233,6 +235,28 @@ pub(crate) async fn a_lost_answer_is_settled_after_a_restore(world: &mut World) 
     let builder = world.builder().keep(&shelf.directory(), "one");
     let back = world.open_beside(&chat, builder.restore()).await.expect("restored");
     back.shows(&["once"]).await;
+    let settled =
+        |chat: &Chat| chat.row("once").is_some_and(|row| row.send_state().is_none_or(|state| state.sent));
+    back.until("the send is settled", settled).await;
+    assert_eq!(back.truth().await.own_texts(), ["once"]);
+}
+
+pub(crate) async fn an_answer_that_never_came_is_settled_after_a_restore(world: &mut World) {
+    let shelf = Shelf::new();
+    let builder = world.builder().keep(&shelf.directory(), "one");
+    let chat = world.open(builder.start(StartRequest::named("Ada"))).await.expect("the chat starts");
+    chat.agent().say("before").await;
+    chat.shows(&["before"]).await;
+    world.disturb(Disturbance::LateAnswer(Request::Text, Duration::from_secs(20)));
+    let sending = chat.send("once");
+    chat.until_truth("it is stored", |truth| truth.own_texts() == ["once"]).await;
+    drop(sending);
+    chat.closed().await;
+    world.heal();
+    chat.agent().say("after").await;
+    let builder = world.builder().keep(&shelf.directory(), "one");
+    let back = world.open_beside(&chat, builder.restore()).await.expect("restored");
+    back.shows(&["before", "once", "after"]).await;
     let settled =
         |chat: &Chat| chat.row("once").is_some_and(|row| row.send_state().is_none_or(|state| state.sent));
     back.until("the send is settled", settled).await;

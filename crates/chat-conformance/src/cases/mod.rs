@@ -91,6 +91,7 @@ cases! { $
         a_restore_fetches_what_was_missed "A restore in another process fetches what was missed." [Start Restore] [];
         a_restore_sends_what_was_accepted "A restore sends, once and in order, what an earlier process had accepted." [Start Restore] [Cut];
         a_lost_answer_is_settled_after_a_restore "A send whose answer an earlier process never got is stored once." [Start Restore] [StoreThenCut RefuseConnects];
+        an_answer_that_never_came_is_settled_after_a_restore "A send that an earlier process gave up waiting for is stored once." [Start Restore] [LateAnswer];
         restores_are_refused_in_three_ways "Restoring nothing, while active, and twice at once are three different errors." [Start Restore] [];
         a_lost_session_is_forgotten "A session that the vendor no longer knows is reported lost and no longer kept." [Start Restore] [RefuseConnects Denials];
         restoring_an_ended_chat_says_so "Restoring a chat that has ended meanwhile says so, and it is no longer kept." [Start Restore] [];
@@ -178,6 +179,7 @@ cases! { $
         the_tap_shows_raw_traffic_without_secrets "The tap shows raw traffic, without secrets." [Start RawTap] [];
         without_a_tap_no_raw_traffic_is_told "Without a tap, no raw traffic is told." [Start] [];
         a_poll_is_made_by_hand "Polling can be stopped, made by hand, and started again." [Start Poll] [];
+        a_poll_is_refused_while_one_is_under_way "A poll by hand is refused while one is under way." [Start Poll] [LateAnswer];
         never_two_polls_at_once "There are never two polls at once." [Start Poll] [CountSubmits];
     }
     transcript {
@@ -188,9 +190,9 @@ cases! { $
         live_messages_come_between_while_a_gap_is_filled "Live messages that come while a gap is filled stand behind it." [Start Restore History] [Cut LateAnswer];
         what_vanishes_unnoticed_is_fetched_on_a_hint "What vanished is fetched when the vendor hints at it." [Start History] [Lose];
         a_failed_fill_leaves_the_gap_open_and_is_tried_again "A failed fill leaves the gap open, is told, and is tried again." [Start Restore History] [Cut LosesConnections Fail];
-        a_start_that_is_gone_is_no_obstacle "A start position that the centre has forgotten is no obstacle." [Start Restore History] [Cut Prune];
+        a_start_that_is_gone_is_no_obstacle "A start position that the centre has forgotten is no obstacle." [Start Restore History] [Cut LosesConnections Prune];
         system_events_stay_out_of_the_display "System events are in the full view, not in the display." [Start] [];
-        history_is_paged_to_its_start "History is paged to its start: then there is no more." [Start Restore History] [];
+        history_is_paged_to_its_start "History is paged to its start: then there is no more, however often asked." [Start Restore History] [];
         history_is_read_from_any_point "History is read from any point, both ways." [Start History] [LiveIds];
         an_export_imports_to_the_same "An export imports to the same transcript." [Start] [];
         a_wrong_clock_changes_nothing "A client clock that is wrong by decades changes nothing." [Start] [];
@@ -213,6 +215,9 @@ cases! { $
         what_is_denied_is_refused_before_the_wire "What the capabilities deny is refused by name, and nothing is sent." [Start] [CountSubmits];
         failing_polls_are_counted_in_succession "Failing polls: pending at the first, offline once past the limit, both back." [Start Poll] [Fail];
         a_poll_without_an_answer_is_no_exception "Polls without an answer: disconnected once, and no exception." [Start Poll] [Fail];
+        an_outage_of_a_polled_chat_is_told_once "An outage of a polled chat is told once; what waits is sent behind it." [Start Poll] [Cut] hours;
+        a_restore_into_an_offline_server_says_so "Restored while the chat server is offline: told, and again when it is back." [Start Restore Poll] [Fail] hours;
+        a_silent_server_is_warned_of_in_time "Before the server gives a silent chat up, readers are warned, once." [Start Poll] [Cut] hours;
         everything_at_once_still_comes_right "Duplicates, disorder and losses together still come right." [Start Restore] [Cut Duplicate Reorder];
     }
 }

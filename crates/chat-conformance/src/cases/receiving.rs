@@ -1,11 +1,17 @@
 //! Owns the cases of what comes in: readers, participants, typing, streamed answers, vendor messages.
 
+use std::time::Duration;
+
 use chat_core::{
-    AuthenticationPhase, ChatEvent, Choice, Content, Diff, Interactive, Mirror, PollEvent, RawEvent, Role,
-    SystemEvent, Text, TypingEvent, View, session::SessionEvent,
+    AuthenticationPhase, ChatEvent, Choice, Content, Diff, ErrorKind, Interactive, Mirror, PollEvent,
+    RawEvent, Role, SystemEvent, Text, TypingEvent, View, session::SessionEvent,
 };
 
-use crate::{harness::Action, recorder::lines, world::World};
+use crate::{
+    harness::{Action, Disturbance, Request},
+    recorder::lines,
+    world::{Chat, World},
+};
 
 pub(crate) async fn every_reader_gets_everything(world: &mut World) {
     let chat = world.start().await;
@@ -96,7 +102,7 @@ pub(crate) async fn typing_of_others_ends_with_their_message(world: &mut World) 
     typing(&chat, false).await;
 }
 
-async fn typing(chat: &crate::world::Chat, on: bool) {
+async fn typing(chat: &Chat, on: bool) {
     chat.event(if on { "somebody types" } else { "nobody types" }, |event| match event {
         ChatEvent::Typing(event) => match **event {
             TypingEvent::Started { .. } => on.then_some(()),
@@ -262,8 +268,7 @@ pub(crate) async fn idling_and_coming_back_are_told(world: &mut World) {
     for event in [SystemEvent::Idle, SystemEvent::Returned] {
         chat.agent().post(Content::Event(event)).await;
     }
-    let told =
-        |chat: &crate::world::Chat| chat.count(|event| matches!(event, ChatEvent::Participant(_))) >= 3;
+    let told = |chat: &Chat| chat.count(|event| matches!(event, ChatEvent::Participant(_))) >= 3;
     chat.until("joined, idle and returned are told", told).await;
 }
 
@@ -272,7 +277,7 @@ pub(crate) async fn a_new_name_is_known(world: &mut World) {
     chat.agent().say("hello").await;
     chat.shows(&["hello"]).await;
     chat.agent().act(Action::Rename("Mary".into())).await;
-    let known = |chat: &crate::world::Chat| {
+    let known = |chat: &Chat| {
         chat.session().participants().iter().any(|member| member.who.name.as_deref() == Some("Mary"))
     };
     chat.until("the new name is known", known).await;
@@ -314,13 +319,25 @@ pub(crate) async fn a_poll_is_made_by_hand(world: &mut World) {
     chat.event("stopped", |event| matches!(event, ChatEvent::Poll(PollEvent::PollingStopped)).then_some(()))
         .await;
     chat.agent().say("waiting").await;
-    let polled = |chat: &crate::world::Chat| chat.session().poll().is_ok();
+    let polled = |chat: &Chat| chat.session().poll().is_ok();
     chat.until("no poll is under way", polled).await;
     chat.shows(&["waiting"]).await;
     session.reset_poll_exceptions().expect("reset");
     session.start_poll().expect("started");
     chat.agent().say("by itself").await;
     chat.shows(&["waiting", "by itself"]).await;
+}
+
+pub(crate) async fn a_poll_is_refused_while_one_is_under_way(world: &mut World) {
+    let chat = world.start().await;
+    chat.live().await;
+    world.disturb(Disturbance::LateAnswer(Request::Poll, Duration::from_secs(2)));
+    let refused =
+        |chat: &Chat| matches!(chat.session().poll(), Err(error) if *error.kind() == ErrorKind::PollRunning);
+    chat.until("a poll is under way", refused).await;
+    assert!(refused(&chat), "still");
+    let polled = |chat: &Chat| chat.session().poll().is_ok();
+    chat.until("it is answered, and the next is allowed", polled).await;
 }
 
 pub(crate) async fn never_two_polls_at_once(world: &mut World) {

@@ -168,6 +168,8 @@ pub(crate) async fn history_is_paged_to_its_start(world: &mut World) {
         pages += 1;
         assert!(pages < 100, "paging comes to an end");
     }
+    let again = tab.session().older(7).await.map_err(|error| error.kind().clone());
+    assert_eq!(again.map(drop), Err(ErrorKind::NoMoreMessages), "and stays there");
     tab.shows(&said).await;
 }
 

@@ -97,6 +97,11 @@ impl ServerHealth {
         self.offline
     }
 
+    /// Whether readers were told that nothing gets through: no answer comes, or the chat server is offline.
+    pub const fn is_cut_off(&self) -> bool {
+        self.disconnected || self.offline
+    }
+
     /// What readers were told as lost and not yet as recovered, for one who comes late.
     pub fn standing(&self) -> Vec<PollEvent> {
         let offline = if self.restoring { PollEvent::RestoredOffline } else { PollEvent::ServerWentOffline };

@@ -183,6 +183,44 @@ fn the_risk_is_told_once_until_the_next_good_answer_of_any_kind() {
 }
 
 #[test]
+fn the_systems_hint_shortens_a_wait_for_the_network_and_no_other() {
+    let now = Instant::now();
+    let soon = now + SECOND / 100;
+    for (answer, polls) in [
+        (failed(PollClass::NoAnswer), true),
+        (failed(PollClass::Other), true),
+        (PollInput::Answered { class: PollClass::Other, retry_after: Some(SECOND) }, false),
+        (good(), false),
+    ] {
+        let mut poll = running(PollPolicy::default(), now);
+        assert_eq!(poll.handle(soon, PollInput::NetworkUp), [], "one is under way");
+        poll.handle(now, answer);
+        let expected = if polls { vec![PollAction::PollNow] } else { vec![] };
+        assert_eq!(poll.handle(soon, PollInput::NetworkUp), expected);
+    }
+}
+
+#[test]
+fn a_loop_that_runs_knows_when_sending_is_in_vain() {
+    let now = Instant::now();
+    for (answers, cut_off) in [
+        (&[PollClass::NoAnswer][..], true),
+        (&[PollClass::Exception, PollClass::Exception], true),
+        (&[PollClass::Exception, PollClass::Other], false),
+        (&[PollClass::NoAnswer, PollClass::Good], false),
+    ] {
+        let mut poll = running(PollPolicy::default().with_exception_limit(1), now);
+        for class in answers {
+            poll.handle(now, failed(*class));
+            let _ = poll.manual(now);
+        }
+        assert_eq!(poll.is_cut_off(), cut_off, "{answers:?}");
+        poll.handle(now, PollInput::Stop);
+        assert!(!poll.is_cut_off(), "nobody would notice the return");
+    }
+}
+
+#[test]
 fn nothing_is_asked_while_no_connection_stands() {
     let now = Instant::now();
     let mut poll = Poll::new(PollPolicy::default().with_budget(Some(45 * SECOND)), 1);

@@ -72,10 +72,14 @@ impl State {
             LinkAction::Backfill { generation } => self.begin_backfill(now, generation),
             LinkAction::DropConnection { generation } => self.effects.push(Effect::Drop { generation }),
             LinkAction::ReleaseSends => {
-                self.outbox_input(now, OutboxInput::Released);
+                self.lane.released = true;
+                self.open_lane(now);
                 self.submit_leave();
             }
-            LinkAction::HoldSends => self.outbox_input(now, OutboxInput::Held),
+            LinkAction::HoldSends => {
+                self.lane.released = false;
+                self.open_lane(now);
+            }
             LinkAction::Publish(event) => self.on_link_event(now, event),
         }
     }
@@ -142,6 +146,10 @@ impl State {
         self.settle_confirmed();
         self.live = Some(Live { generation, handle });
         self.changed();
+        if self.capabilities.can(Capability::Poll) {
+            // It remembers whether the chat is being restored: without history, that is over at once.
+            self.poll_machine();
+        }
         self.link_input(now, LinkInput::Connected { generation });
         if renewed {
             log(self.transport, &ConnectionEvent::Renewed);

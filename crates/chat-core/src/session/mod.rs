@@ -594,7 +594,10 @@ impl ChatSession {
 
     /// The system says that the network is back: shortens a wait, and never gates one.
     pub fn network_up(&self) {
-        self.shared.change(|state, now| state.link_input(now, crate::link::LinkInput::NetworkUp));
+        self.shared.change(|state, now| {
+            state.link_input(now, crate::link::LinkInput::NetworkUp);
+            state.poll_input(now, PollInput::NetworkUp);
+        });
     }
 
     /// Ends the chat. Messages still arrive until the vendor's own end, which comes as [`ChatEvent::Ended`].

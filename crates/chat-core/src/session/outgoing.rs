@@ -288,7 +288,7 @@ impl State {
     }
 
     /// The machine, made when it is first needed: most connections never are polled.
-    fn poll_machine(&mut self) -> &mut Poll {
+    pub(super) fn poll_machine(&mut self) -> &mut Poll {
         let Self { poll, settings, capabilities, seed, origination, ready, .. } = self;
         poll.get_or_insert_with(|| {
             let restoring = matches!(origination, Origination::Restore { .. }) && !*ready;
@@ -305,6 +305,16 @@ impl State {
         if let Some(poll) = &mut self.poll {
             let actions = poll.handle(now, input);
             self.obey_poll(now, actions);
+            self.open_lane(now);
+        }
+    }
+
+    /// Sends leave while the link lets them and the chat server can be reached: into an outage they would be sent in vain, until
+    /// they are given up.
+    pub(super) fn open_lane(&mut self, now: Instant) {
+        let open = self.lane.released && !self.poll.as_deref().is_some_and(Poll::is_cut_off);
+        if std::mem::replace(&mut self.lane.open, open) != open {
+            self.outbox_input(now, if open { OutboxInput::Released } else { OutboxInput::Held });
         }
     }
 

@@ -94,6 +94,7 @@ pub(super) struct State {
 
     pub(super) link: Link,
     pub(super) outbox: Outbox,
+    pub(super) lane: Lane,
     pub(super) receipts: Receipts<Spot>,
     pub(super) receipts_heard: ReceiptsHeard,
     pub(super) own_typing: OwnTyping,
@@ -144,6 +145,15 @@ pub(super) struct State {
     pub(super) ended: Option<EndReason>,
     pub(super) closing: Option<Instant>,
     pub(super) closed: bool,
+}
+
+/// Whether sends may leave.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Lane {
+    /// The link lets them.
+    pub(super) released: bool,
+    /// The outbox was told that they may.
+    pub(super) open: bool,
 }
 
 pub(super) struct Live {
@@ -210,6 +220,7 @@ impl State {
             effects: Vec::new(),
             link: Link::new(settings.backoff.clone(), seed),
             outbox,
+            lane: Lane::default(),
             receipts: Receipts::new(settings.receipts.clone()),
             receipts_heard: ReceiptsHeard::default(),
             own_typing: OwnTyping::new(settings.typing.clone()),

@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
-use chat_core::{Command, EndReason, ErrorKind, PollScope, TransportEvent, TypingSignal};
-use chat_sim::{Centre, Fault, FaultRule, Point, Profile};
+use chat_core::{
+    Command, Delivery, Direction, EndReason, ErrorKind, HistoryFrom, PollScope, TransportEvent, TypingSignal,
+};
+use chat_sim::{Centre, CommandKind, EventKind, Fault, FaultRule, Point, Profile, When};
 use futures::{FutureExt, StreamExt};
 
 use super::{Chat, centre_of, chat, heard, resume, texts};
@@ -111,7 +113,7 @@ async fn overlapping_polls_are_counted() {
     chat.centre
         .console()
         .network()
-        .add(FaultRule::new(Point::Submit(chat_sim::CommandKind::Poll), Fault::LateAnswer(1_000)));
+        .add(FaultRule::new(Point::Submit(CommandKind::Poll), Fault::LateAnswer(1_000)));
     let (one, two) = tokio::join!(chat.poll(), chat.poll());
     one.unwrap();
     two.unwrap();
@@ -139,19 +141,119 @@ async fn an_own_end_needs_no_further_poll() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_chat_without_a_connection_ends_after_its_time_and_not_before() {
+async fn a_chat_ends_after_its_time_without_a_request_and_not_before() {
     let Chat { centre, connection, agent } = chat(centre_of(Profile::polling())).await;
     let saved = connection.saved.clone();
-    let began = tokio::time::Instant::now();
     drop(connection);
     agent.wait_for(|truth| truth.connections == 0).await;
     tokio::time::advance(Duration::from_secs(44)).await;
-    let again = resume(&centre, &saved).await.unwrap();
-    tokio::time::advance(Duration::from_secs(300)).await;
-    assert_eq!(agent.truth().ended, None, "it came back in time");
-    drop(again);
+    let mut again = resume(&centre, &saved).await.unwrap();
+    let mut last = tokio::time::Instant::now();
+    for command in [Command::Poll(PollScope::New), super::say("t", "hello"), Command::Poll(PollScope::New)] {
+        tokio::time::advance(Duration::from_secs(44)).await;
+        last = tokio::time::Instant::now();
+        again.handle.submit(command).await.unwrap();
+        heard(&mut again.events).await;
+    }
+    assert_eq!(agent.truth().ended, None, "it asked in time");
     agent.wait_for(|truth| truth.ended.is_some()).await;
-    assert_eq!(began.elapsed().as_secs(), 44 + 300 + 45);
+    assert_eq!(last.elapsed().as_secs(), 45, "a connection that asks nothing does not count");
+    assert_eq!(again.handle.submit(Command::Poll(PollScope::New)).await.map(drop).ok(), Some(()));
+    let events: Vec<_> = again.events.by_ref().collect().await;
+    assert!(matches!(events.last(), Some(TransportEvent::Ended(EndReason::EndedByService))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_polled_connection_stands_through_a_cut() {
+    let mut chat = chat(centre_of(Profile::polling())).await;
+    let network = chat.centre.console().network();
+    network.cut();
+    chat.agent.say("missed").unwrap();
+    for _ in 0..3 {
+        let error = chat.poll().await.unwrap_err();
+        assert_eq!((error.kind(), error.delivery()), (&ErrorKind::Network, Delivery::NotSent));
+        assert_eq!(*chat.say("t", "lost").await.unwrap_err().kind(), ErrorKind::Network);
+    }
+    network.heal();
+    assert!(chat.heard().await.is_empty());
+    chat.poll().await.unwrap();
+    assert_eq!(chat.texts().await, ["missed"]);
+    assert_eq!(chat.agent.truth().texts(), ["missed"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_under_way_is_lost_with_the_network_and_the_connection_is_not() {
+    let mut chat = chat(centre_of(Profile::polling())).await;
+    let network = chat.centre.console().network();
+    network.store_then_cut(CommandKind::Text);
+    let error = chat.say("t", "stored").await.unwrap_err();
+    assert_eq!((error.kind(), error.delivery()), (&ErrorKind::Network, Delivery::Unknown));
+    network.add(FaultRule::new(Point::Submit(CommandKind::Poll), Fault::LateAnswer(1_000)));
+    let (poll, ()) = tokio::join!(chat.poll(), async {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        network.drop_connections();
+    });
+    assert_eq!(*poll.unwrap_err().kind(), ErrorKind::Network);
+    network.heal();
+    chat.poll().await.unwrap();
+    assert_eq!(chat.texts().await, ["stored"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dark_network_lets_requests_time_out() {
+    let mut chat = chat(centre_of(Profile::polling())).await;
+    chat.centre.console().network().half_open(Duration::from_secs(5));
+    let began = tokio::time::Instant::now();
+    assert_eq!(*chat.poll().await.unwrap_err().kind(), ErrorKind::Timeout);
+    let error = chat.say("t", "never there").await.unwrap_err();
+    assert_eq!((error.kind(), error.delivery()), (&ErrorKind::Timeout, Delivery::Unknown));
+    assert_eq!(began.elapsed(), Duration::from_secs(6));
+    chat.agent.say("light").unwrap();
+    chat.poll().await.unwrap();
+    assert_eq!(chat.texts().await, ["light"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_rest_of_a_reply_that_broke_off_comes_with_the_next() {
+    for fault in [Fault::Cut, Fault::HalfOpen(1)] {
+        let mut chat = chat(centre_of(Profile::polling())).await;
+        chat.poll().await.unwrap();
+        chat.heard().await;
+        chat.agent.say_many(3).unwrap();
+        let rule = FaultRule::new(Point::Event(EventKind::Any), fault).when(When::Nth(2));
+        chat.centre.console().network().add(rule);
+        assert_eq!(*chat.poll().await.unwrap_err().kind(), ErrorKind::Network);
+        tokio::time::advance(Duration::from_millis(2)).await;
+        let first = chat.texts().await;
+        chat.poll().await.unwrap();
+        assert_eq!([first, chat.texts().await].concat(), ["message 1", "message 2", "message 3"]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_text_may_be_stored_after_its_sender_gave_up_waiting() {
+    for profile in [Profile::polling(), Profile::push_with_tokens()] {
+        let chat = chat(centre_of(profile)).await;
+        let network = chat.centre.console().network();
+        let rule = FaultRule::new(Point::Submit(CommandKind::Text), Fault::StoreLate(7_000));
+        network.add(rule.when(When::First(1)));
+        let error = chat.say("t", "late").await.unwrap_err();
+        assert_eq!((error.kind(), error.delivery()), (&ErrorKind::Timeout, Delivery::Unknown));
+        let began = tokio::time::Instant::now();
+        chat.agent.wait_for(|truth| truth.texts() == ["late"]).await;
+        assert_eq!(began.elapsed(), Duration::from_secs(7));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_pages_back_from_the_first_item_gets_no_more() {
+    let chat = chat(centre_of(Profile::polling_with_tokens())).await;
+    chat.agent.say_many(3).unwrap();
+    let all = chat.page(Direction::Newer, HistoryFrom::Oldest, 50).await.unwrap();
+    assert_eq!(all.next, None);
+    let first = all.items[0].aliases.message_id().unwrap();
+    let before = chat.page(Direction::Older, HistoryFrom::Message(first), 50).await.unwrap();
+    assert_eq!(before.next, None);
 }
 
 #[tokio::test(start_paused = true)]

@@ -57,6 +57,7 @@ fn fault() -> impl Strategy<Value = Fault> {
         error.clone().prop_map(Fault::Error),
         Just(Fault::StoreThenCut),
         error.prop_map(Fault::StoreThenError),
+        (1..5_000u64).prop_map(Fault::StoreLate),
         Just(Fault::StartedNotConnected),
         Just(Fault::Hang),
     ]
