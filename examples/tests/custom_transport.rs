@@ -37,9 +37,16 @@ impl Harness for Bench {
     }
 
     fn powers(&self) -> Powers {
-        [Power::SharedIds, Power::Cut, Power::IdempotentStart, Power::SystemEvents, Power::Supervisor]
-            .into_iter()
-            .collect()
+        [
+            Power::SharedIds,
+            Power::Cut,
+            Power::LosesConnections,
+            Power::IdempotentStart,
+            Power::SystemEvents,
+            Power::Supervisor,
+        ]
+        .into_iter()
+        .collect()
     }
 
     fn secrets(&self, saved: &SavedSession) -> Vec<String> {
