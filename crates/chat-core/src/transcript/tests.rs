@@ -538,7 +538,13 @@ fn most_rows_find_their_place_in_a_few_comparisons() {
     order.insert(500, 4_995);
     assert_eq!(find(&order, 4_996), (501, 3), "behind the one that came last");
     assert_eq!(find(&order, 4_994), (500, 3), "and before it");
+    assert_eq!(find(&order, 4_985), (499, 4));
     assert_eq!(find(&order, 4_975), (498, 6));
+    let mut short = Order::default();
+    for n in 1..5 {
+        short.insert(n - 1, n as u32 * 10);
+    }
+    assert_eq!(find(&short, 25), (2, 3), "halves as soon as few are left");
     let mut front = Order::default();
     front.insert(0, 1_000);
     for n in 1..100 {
