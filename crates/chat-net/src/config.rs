@@ -16,7 +16,8 @@ pub struct NetConfig {
     /// A whole request, its response included; for streamed bodies the longest wait between two steps. Default 30 s.
     /// A single request can set its own ([`RequestTimeout`](crate::http::RequestTimeout)).
     pub request_timeout: Duration,
-    /// The longest silence within a response. Default 15 s.
+    /// The longest silence within a response. Default 15 s. A single request can set its own
+    /// ([`ReadIdleTimeout`](crate::http::ReadIdleTimeout)).
     pub read_idle_timeout: Duration,
     /// The longest wait for the answer to a WebSocket upgrade. Default 10 s.
     pub handshake_timeout: Duration,

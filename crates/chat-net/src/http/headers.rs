@@ -85,7 +85,7 @@ pub(crate) fn not_json(context: &'static str, status: StatusCode, headers: &Head
 
 /// The first words of a text that are certainly no secret: tags, query strings, values after `=` or `:`, and anything that
 /// looks like an id or a token are left out.
-fn snippet(body: &[u8]) -> String {
+pub fn snippet(body: &[u8]) -> String {
     let text = String::from_utf8_lossy(body.get(..2048).unwrap_or(body));
     let mut out = String::new();
     let mut in_tag = false;

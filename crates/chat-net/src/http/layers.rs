@@ -20,8 +20,8 @@ use tokio::time::{Instant, Sleep, sleep_until, timeout_at};
 use tower::{ServiceExt, service_fn};
 
 use super::{
-    Body, CookieJar, Guarded, HandedOut, HttpService, MaxResponseBytes, Operation, RequestTimeout, Streamed,
-    unexpected,
+    Body, CookieJar, Guarded, HandedOut, HttpService, MaxResponseBytes, Operation, ReadIdleTimeout,
+    RequestTimeout, Streamed, unexpected,
 };
 use crate::{config::NetConfig, error::timed_out, policy::HostPolicy};
 
@@ -214,6 +214,7 @@ impl HttpBody for Capped {
 fn timeouts(next: HttpService, default: Duration, idle: Duration) -> HttpService {
     layer(next, move |next, request| async move {
         let limit = request.extensions().get().map_or(default, |&RequestTimeout(own)| own);
+        let idle = request.extensions().get().map_or(idle, |&ReadIdleTimeout(own)| own);
         let streamed = request.extensions().get::<Streamed>().is_some();
         let sending = Arc::new(Sending::new());
         let request = request.map(|inner| {

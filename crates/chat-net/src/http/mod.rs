@@ -24,7 +24,7 @@ use tower::{BoxError, Layer, Service, ServiceExt, util::BoxCloneSyncService};
 
 pub use self::{
     body::Body,
-    headers::{MAX_RETRY_AFTER, retry_after, server_date, status_error},
+    headers::{MAX_RETRY_AFTER, retry_after, server_date, snippet, status_error},
 };
 pub(crate) use self::{headers::not_json, layers::add_missing, leaf::resolve};
 pub(crate) use crate::error::unexpected;
@@ -40,6 +40,11 @@ pub struct Operation(pub &'static str);
 /// Request extension: a time-out of its own, as for long polls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RequestTimeout(pub Duration);
+
+/// Request extension: a time-out of its own for silences in the response's body, as for long polls whose server sends the head
+/// early.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ReadIdleTimeout(pub Duration);
 
 /// Request extension: a cap of its own for the response's body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use chat_core::{Delivery, ErrorKind, Retry};
 use chat_net::{
     HostPolicy, NetConfig,
-    http::{Body, CookieJar, HandedOut, HttpClient, MaxResponseBytes, RequestTimeout},
+    http::{Body, CookieJar, HandedOut, HttpClient, MaxResponseBytes, ReadIdleTimeout, RequestTimeout},
     memory::{Direction, MemoryNetwork},
 };
 use futures::{StreamExt, TryStreamExt, stream};
@@ -156,7 +156,7 @@ async fn a_response_cut_at_any_byte_is_an_error_of_unknown_delivery() {
 
 #[tokio::test(start_paused = true)]
 async fn a_slow_response_ends_with_the_request_and_a_stalled_one_before() {
-    for (pause, expected) in [(1, 30), (16, 15)] {
+    for (pause, idle, expected) in [(1, None, 30), (16, None, 15), (16, Some(20), 30)] {
         let (network, net) = network();
         let mut listener = network.listen(API);
         tokio::spawn(async move {
@@ -171,7 +171,11 @@ async fn a_slow_response_ends_with_the_request_and_a_stalled_one_before() {
             }
         });
         let started = Instant::now();
-        let error = net.http().send(get(URL)).await.unwrap_err();
+        let mut request = get(URL);
+        if let Some(idle) = idle {
+            request.extensions_mut().insert(ReadIdleTimeout(Duration::from_secs(idle)));
+        }
+        let error = net.http().send(request).await.unwrap_err();
         assert_eq!((error.kind(), error.delivery()), (&ErrorKind::Timeout, Delivery::Unknown));
         assert_eq!(started.elapsed(), Duration::from_secs(expected));
     }

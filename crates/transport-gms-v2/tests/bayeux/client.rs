@@ -57,6 +57,18 @@ async fn a_push_arrives_at_once_while_a_connect_is_held() {
     }
 }
 
+/// Long-polling through a proxy that sends heads early: the silence of a held connect is no failure.
+#[tokio::test(start_paused = true)]
+async fn a_connect_may_be_held_behind_the_head_of_its_answer() {
+    let rig = Rig::with_early_heads(|_| {});
+    let (publisher, mut deliveries) = rig.client(false).handshake().await.unwrap();
+    publisher.publish(CHANNEL, raw("1")).await.unwrap();
+    delivery(&mut deliveries).await;
+    sleep(Duration::from_secs(100)).await;
+    rig.push(0..1);
+    assert_eq!(delivery(&mut deliveries).await, "0");
+}
+
 #[tokio::test(start_paused = true)]
 async fn without_sockets_on_the_server_it_is_long_polling() {
     // No upgrade at all, and a server that upgrades but does not offer the type.

@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use chat_net::{Net, NetConfig, memory::MemoryNetwork};
 use futures::{SinkExt, StreamExt};
 use http::{HeaderMap, Request, Response, StatusCode, header};
-use http_body_util::{BodyExt, Full};
+use http_body_util::{BodyExt, Full, StreamBody, combinators::BoxBody};
 use hyper::{body::Bytes, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use serde_json::value::RawValue;
@@ -76,6 +76,15 @@ pub(crate) struct Rig {
 
 impl Rig {
     pub(crate) fn new(change: impl FnOnce(&mut ServerConfig)) -> Self {
+        Self::answering(change, false)
+    }
+
+    /// A server that sends the head of each answer at once, and its body when there is one.
+    pub(crate) fn with_early_heads(change: impl FnOnce(&mut ServerConfig)) -> Self {
+        Self::answering(change, true)
+    }
+
+    fn answering(change: impl FnOnce(&mut ServerConfig), early_heads: bool) -> Self {
         let network = MemoryNetwork::new();
         let net = Net::in_memory(&network, &NetConfig::default()).unwrap();
         let mut config = ServerConfig::default();
@@ -86,11 +95,11 @@ impl Rig {
         tokio::spawn(server.sweeper());
         let requests = Arc::default();
         let rig = Self { network, net, server, echo, requests };
-        rig.listen(sockets);
+        rig.listen(sockets, early_heads);
         rig
     }
 
-    fn listen(&self, sockets: bool) {
+    fn listen(&self, sockets: bool, early_heads: bool) {
         let mut listener = self.network.listen(HOST);
         let (server, requests) = (self.server.clone(), Arc::clone(&self.requests));
         tokio::spawn(async move {
@@ -101,7 +110,7 @@ impl Rig {
                     let cookie =
                         request.headers().get(header::COOKIE).map(|value| value.to_str().unwrap().into());
                     requests.lock().unwrap().push((request.uri().path().into(), cookie));
-                    async move { Ok::<_, Infallible>(answer(server, request, sockets).await) }
+                    async move { Ok::<_, Infallible>(answer(server, request, sockets, early_heads).await) }
                 });
                 tokio::spawn(
                     http1::Builder::new().serve_connection(TokioIo::new(stream), service).with_upgrades(),
@@ -138,9 +147,10 @@ async fn answer(
     server: BayeuxServer,
     mut request: Request<hyper::body::Incoming>,
     sockets: bool,
-) -> Response<Full<Bytes>> {
+    early_heads: bool,
+) -> Response<BoxBody<Bytes, Infallible>> {
     let empty = |status| {
-        let mut response = Response::new(Full::default());
+        let mut response = Response::new(Full::default().boxed());
         *response.status_mut() = status;
         response
     };
@@ -174,7 +184,15 @@ async fn answer(
     }
     let (head, body) = request.into_parts();
     let Ok(body) = body.collect().await else { return empty(StatusCode::BAD_REQUEST) };
-    server.exchange(&head.headers, &body.to_bytes()).await.map(|text| Full::new(text.into()))
+    let body = body.to_bytes();
+    if early_heads {
+        let text = async move { server.exchange(&head.headers, &body).await.into_body() };
+        let frames = futures::stream::once(text).map(|text| Ok(hyper::body::Frame::data(Bytes::from(text))));
+        let mut response = Response::new(BodyExt::boxed(StreamBody::new(frames)));
+        response.headers_mut().insert(header::CONTENT_TYPE, "application/json".parse().unwrap());
+        return response;
+    }
+    server.exchange(&head.headers, &body).await.map(|text| Full::from(text).boxed())
 }
 
 pub(crate) fn raw(json: &str) -> Box<RawValue> {

@@ -5,7 +5,7 @@ use std::{collections::VecDeque, fmt, future::poll_fn, task::Poll};
 use chat_core::{Error, ErrorKind, Result};
 use chat_net::{
     Net,
-    http::{Body, Operation, RequestTimeout},
+    http::{Body, Operation, ReadIdleTimeout, RequestTimeout},
     ws::{DialRequest, WsMessage, WsSink, WsSource},
 };
 use futures::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
@@ -178,6 +178,8 @@ impl Polling {
             .header(header::ACCEPT, "application/json")
             .extension(Operation(operation))
             .extension(RequestTimeout(within))
+            // A server may send the head of its answer at once, and hold the rest.
+            .extension(ReadIdleTimeout(within))
             .extension(self.cookies.jar.clone());
         if let Some(headers) = builder.headers_mut() {
             headers.extend(self.endpoint.headers.clone());
