@@ -4,7 +4,14 @@ use std::{borrow::Cow, time::Duration};
 
 use chat_core::{Delivery, Error, ErrorKind, Retry, VendorError};
 
+use chat_net::http::snippet;
+
 use crate::wire::{ErrorCode, ErrorEntry, Operation, Reply, StatusCode, redact};
+
+/// How much of a body is looked at before some of it is quoted.
+const LOOKED_AT: usize = 64 * 1024;
+/// What stands in every call, and so in every answer that repeats it, in small letters.
+const ECHOED: [&str; 4] = ["securekey", "userdata", "nickname", "firstname"];
 
 /// An HTTP answer, read to its end.
 #[derive(Debug, Clone, Copy)]
@@ -62,12 +69,15 @@ impl Answer<'_> {
         Error::new(ErrorKind::UnexpectedResponse, context).with_vendor(vendor)
     }
 
-    /// The beginning of a body that is no JSON: the words of a firewall, the title of a login page. What began as JSON may hold
-    /// somebody's messages.
+    /// Some words of a body that is no JSON: of a firewall, or the title of a login page. What began as JSON, or repeats what was
+    /// asked, may hold somebody's messages.
     fn words(&self) -> Option<String> {
-        let text = String::from_utf8_lossy(self.body.get(..1024).unwrap_or(self.body));
-        let text = text.trim_start_matches('\u{feff}').trim();
-        (!text.is_empty() && !text.starts_with(['{', '[', '"'])).then(|| short(text))
+        let text = String::from_utf8_lossy(self.body.get(..LOOKED_AT).unwrap_or(self.body));
+        let text = text.trim_start_matches('\u{feff}').trim().to_ascii_lowercase();
+        let is_echo = ECHOED.iter().any(|name| text.contains(name));
+        (!text.starts_with(['{', '[', '"']) && !is_echo)
+            .then(|| snippet(self.body))
+            .filter(|words| !words.is_empty())
     }
 
     fn http_failure(self, operation: Operation, reply: Reply) -> Failure {
@@ -281,6 +291,25 @@ mod tests {
     }
 
     #[test]
+    fn a_page_that_repeats_what_was_asked_is_not_quoted() {
+        let quoted = |body: &str| {
+            let of = |status| answer(status, body).judge(Operation::Send).unwrap_err().error;
+            [of(502), of(403), of(200)].map(|error| error.vendor().message.clone().unwrap_or_default())
+        };
+        assert_eq!(quoted("<title>Forbidden</title>"), ["Forbidden"; 3]);
+        for body in [
+            "Blocked: message=my+secret&secureKey=7c1f&alias=204",
+            "<pre>POST /c/send\nmessage=my secret\nuserId=1\nsecureKey=7c1f</pre>",
+            "nickname=Secret&userData%5Bcard%5D=4711",
+        ] {
+            assert_eq!(quoted(body), [""; 3], "{body}");
+        }
+        for body in ["no route for apikey: c0ffee4711aa", "Authorization: Bearer c0ffee4711aa"] {
+            assert!(quoted(body).iter().all(|words| !words.contains("c0ffee")), "{body}");
+        }
+    }
+
+    #[test]
     fn errors_without_a_status_code_count_as_transient_unless_the_chat_ended() {
         assert_eq!(fails(Operation::Refresh, 200, &errors(249)).0, ErrorKind::Server);
         let ended = r#"{"errors":[{"code":249}],"chatEnded":true}"#;
@@ -343,7 +372,7 @@ mod tests {
         let error = answer(400, &errors(204)).judge(Operation::Send).unwrap_err().error;
         assert_eq!(error.to_string(), "refused by the service: sendMessage (400 204)");
         assert_eq!(error.vendor().request_id.as_deref(), Some("20000004"));
-        let page = "<title>Sign in</title> secureKey=7c1fe2b09ad4436e&x";
+        let page = "<title>Sign in</title> key=7c1fe2b09ad4436e&x";
         let error = answer(200, page).judge(Operation::Send).unwrap_err().error;
         let said = format!("{error} {error:?}");
         assert!(said.contains("Sign in") && !said.contains("7c1f"), "{said}");
