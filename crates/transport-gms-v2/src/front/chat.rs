@@ -186,6 +186,11 @@ impl Chat {
         Ok(pending)
     }
 
+    /// The message certainly did not arrive.
+    pub(super) fn not_sent(&self, token: &ClientToken) {
+        self.state().not_sent(token);
+    }
+
     /// Resolves once the message stands in the transcript.
     pub(super) async fn told(&self, token: &ClientToken) {
         let mut news = self.news();

@@ -1,43 +1,54 @@
 //! Owns the transcript as the service numbers it: indexes from 1, each given once and never again (§5.4).
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+};
 
 use tokio::time::Instant;
 
 use crate::wire::{EventType, Position, TranscriptEvent};
 
-/// The transcript of one chat. What has an index and is not shown is a gap.
+/// Most events that stand for a while only; beyond this the oldest does not.
+const PASSING_MOST: usize = 64;
+
+/// The transcript of one chat. What has an index and is not shown is a gap, and takes no room.
 #[derive(Debug, Default)]
 pub(super) struct Log {
-    /// At `n - 1` what has index `n`.
-    events: Vec<Option<TranscriptEvent>>,
+    events: BTreeMap<u64, TranscriptEvent>,
+    /// The newest index.
+    last: u64,
     /// What stands for a while only, oldest first.
-    passing: VecDeque<(Instant, usize)>,
+    passing: VecDeque<(Instant, u64)>,
 }
 
 impl Log {
     /// The index that the next event gets.
     pub(super) const fn next(&self) -> u64 {
-        self.events.len() as u64 + 1
+        self.last + 1
     }
 
     /// Appends an event, and gives its index.
     pub(super) fn push(&mut self, mut event: TranscriptEvent) -> u64 {
-        let index = self.next();
-        event.index = Some(index);
-        self.events.push(Some(event));
-        index
+        self.last += 1;
+        event.index = Some(self.last);
+        self.events.insert(self.last, event);
+        self.last
     }
 
     /// Appends an event that stands until then.
     pub(super) fn push_passing(&mut self, event: TranscriptEvent, until: Instant) {
-        self.passing.push_back((until, self.events.len()));
-        self.push(event);
+        self.forget(Instant::now());
+        let index = self.push(event);
+        self.passing.push_back((until, index));
+        if self.passing.len() > PASSING_MOST {
+            self.pass();
+        }
     }
 
     /// Something happened that the client is not told: it takes an index.
-    pub(super) fn skip(&mut self) {
-        self.events.push(None);
+    pub(super) const fn skip(&mut self) {
+        self.last += 1;
     }
 
     /// What there is from a position on.
@@ -47,28 +58,30 @@ impl Log {
             Position::Nothing => Vec::new(),
             Position::Everything => self.from(1),
             Position::From(index) => self.from(index),
-            Position::Last => self.events.iter().rev().flatten().take(1).cloned().collect(),
+            Position::Last => self.events.values().next_back().cloned().into_iter().collect(),
         }
     }
 
     fn from(&self, index: u64) -> Vec<TranscriptEvent> {
-        let skipped = usize::try_from(index.saturating_sub(1)).unwrap_or(usize::MAX);
-        self.events.iter().skip(skipped).flatten().cloned().collect()
+        self.events.range(index..).map(|(_, event)| event.clone()).collect()
     }
 
     fn forget(&mut self, now: Instant) {
-        while let Some((_, at)) = self.passing.front().filter(|(until, _)| *until <= now) {
-            if let Some(slot) = self.events.get_mut(*at) {
-                *slot = None;
-            }
-            self.passing.pop_front();
+        while self.passing.front().is_some_and(|(until, _)| *until <= now) {
+            self.pass();
+        }
+    }
+
+    fn pass(&mut self) {
+        if let Some((_, index)) = self.passing.pop_front() {
+            self.events.remove(&index);
         }
     }
 
     /// Masks the digits of all messages so far (§8.4).
     pub(super) fn mask(&mut self) {
         let is_message = |event: &&mut TranscriptEvent| event.kind == Some(EventType::Message);
-        for event in self.events.iter_mut().flatten().filter(is_message) {
+        for event in self.events.values_mut().filter(is_message) {
             if let Some(text) = &mut event.text {
                 *text = masked(text);
             }
@@ -122,6 +135,20 @@ mod tests {
         tokio::time::advance(Duration::from_secs(5)).await;
         assert_eq!(indexes(&log.read(Position::Everything)), [2]);
         assert_eq!(log.next(), 3);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_types_without_end_takes_indexes_and_no_room() {
+        let mut log = Log::default();
+        log.push(event(EventType::Message, "one"));
+        for _ in 0..10_000 {
+            log.skip();
+            log.push_passing(event(EventType::TypingStarted, "o"), Instant::now() + Duration::from_secs(5));
+        }
+        assert_eq!((log.next(), log.events.len()), (20_002, 1 + PASSING_MOST));
+        tokio::time::advance(Duration::from_secs(5)).await;
+        log.push_passing(event(EventType::TypingStarted, "o"), Instant::now() + Duration::from_secs(5));
+        assert_eq!(log.events.len(), 2, "though nobody read it");
     }
 
     #[test]

@@ -271,8 +271,16 @@ impl Shared {
                 let _ = timeout(within, chat.told(&token)).await;
                 Ok(())
             }
-            Ok(Err(error)) => Err(self.outcome_of(chat, &error)),
-            Err(_) if pending.cancel() => Err(transient().into()),
+            Ok(Err(error)) => {
+                if error.delivery() != Delivery::Unknown {
+                    chat.not_sent(&token);
+                }
+                Err(self.outcome_of(chat, &error))
+            }
+            Err(_) if pending.cancel() => {
+                chat.not_sent(&token);
+                Err(transient().into())
+            }
             Err(_) => {
                 // The client may send it again: from here on only what is on its way arrives.
                 pending.give_up();

@@ -152,6 +152,13 @@ impl State {
         self.sends.insert(token.clone(), Sending { message_type, file, index: None });
     }
 
+    /// Nothing of it stands in the transcript, and nothing will: what was remembered of it is not needed.
+    pub(super) fn not_sent(&mut self, token: &ClientToken) {
+        if self.is_untold(token) {
+            self.sends.remove(token);
+        }
+    }
+
     /// Whether it does not stand in the transcript yet.
     pub(super) fn is_untold(&self, token: &ClientToken) -> bool {
         self.sends.get(token).is_some_and(|sending| sending.index.is_none())
@@ -478,4 +485,19 @@ const fn is_final(kind: &ErrorKind) -> bool {
             | ErrorKind::RestoreTimeout
             | ErrorKind::NotFound
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn of_what_was_not_sent_nothing_is_kept() {
+        let mut state = State::new(Arc::new(FrontConfig::new()), "Jane".into());
+        let token = ClientToken::random();
+        state.sending(&token, Some("text".into()), None);
+        assert!(state.is_untold(&token));
+        state.not_sent(&token);
+        assert!(!state.is_untold(&token) && state.sends.is_empty());
+    }
 }
