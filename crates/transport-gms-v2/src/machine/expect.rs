@@ -30,8 +30,6 @@ pub(crate) enum Expect {
         /// As sent.
         text: Option<String>,
     },
-    /// The event with this index, which is known to exist: the piece of the transcript that was asked for.
-    Index(u64),
     /// A piece of the transcript from `from` on, of which everything before `read_to` was read: pushes are never so old.
     Replay {
         /// As asked.
@@ -74,7 +72,6 @@ impl Expect {
                             && (text.is_none() || event.text.as_deref() == text.as_deref())
                     })
             }
-            Self::Index(index) => events.iter().any(|event| event.index == Some(*index)),
             Self::Replay { from, read_to } => {
                 let mut indexes = events.iter().filter_map(|event| event.index);
                 // With nothing read before, whatever comes is what was asked for, or is followed by it.
@@ -144,7 +141,6 @@ mod tests {
         let failure = Reply::read(r#"{"statusCode":2,"chatEnded":true}"#).unwrap();
         for (expect, answer) in [
             (Expect::Started, r#"{"statusCode":0,"secureKey":"k"}"#),
-            (Expect::Index(4), r#"{"statusCode":0,"messages":[{"index":4},{"index":5}]}"#),
             (Expect::End, r#"{"statusCode":0,"chatEnded":true}"#),
             (Expect::Nothing, r#"{"statusCode":0}"#),
             (

@@ -1,8 +1,6 @@
 //! Owns what the client decides without I/O: who it is, where it stands in the transcript, which numbering an index belongs to, and
 //! which CometD message answers what.
 
-#![allow(dead_code, unused_imports, reason = "what CometD is being built on: `Expect`, `Chat::hear`")]
-
 mod chat;
 mod cursor;
 mod epochs;
