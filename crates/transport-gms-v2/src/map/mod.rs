@@ -173,7 +173,10 @@ impl Mapper {
             sighting.own = self.own.sent(event);
         }
         let token = event.message_type.as_deref().and_then(|kind| read_tag(kind).1);
-        if let (Some(EventType::Message), Some(token)) = (&event.kind, token) {
+        // An agent's desktop may hand back the message type of what it answers.
+        let party = event.from.as_ref().and_then(|from| from.kind.as_ref());
+        let by_client = party.is_none_or(|kind| *kind == PartyType::Client);
+        if let (Some(EventType::Message), Some(token), true) = (&event.kind, token, by_client) {
             sighting.aliases.insert(Alias::token(&self.scope, &token));
         }
         sighting.version = self.version(&content);

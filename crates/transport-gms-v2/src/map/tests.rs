@@ -56,6 +56,18 @@ fn messages_come_by_index_with_sender_time_and_place() {
     assert_eq!((first.from.as_ref(), first.own), (Some(&maria), Some(false)));
 }
 
+/// A desktop may hand back the message type of what it answers: that makes its message none of ours.
+#[test]
+fn a_token_names_a_message_of_a_client_alone() {
+    for (party, expected) in [("Client", 1), ("Agent", 0), ("Supervisor", 0), ("External", 0), ("Bot", 0)] {
+        let text = format!(
+            r#"{{"statusCode":0,"messages":[{{"index":5,"type":"Message","text":"hello","messageType":"text;token=t1","from":{{"participantId":2,"type":"{party}"}}}}]}}"#
+        );
+        let mapped = mapper().live(&reply(&text), 0);
+        assert_eq!(names(messages(&mapped)[0], AliasKind::Token).len(), expected, "{party}");
+    }
+}
+
 #[test]
 fn an_own_message_carries_its_token_and_is_plain_text() {
     let text = r#"{"statusCode":0,"messages":[
