@@ -261,9 +261,21 @@ impl<K: Ord + Clone> Roster<K> {
         }
     }
 
-    /// The item at `place` is gone, or has moved (then set it again). Returns what changed.
+    /// The item at `place` is gone. Returns what changed.
     pub fn remove(&mut self, place: &K) -> Vec<RosterEvent> {
         if self.forget(place) { self.fold() } else { Vec::new() }
+    }
+
+    /// The item at `from` stands at `to` now. Returns what changed.
+    pub fn relocate(&mut self, from: &K, to: K) -> Vec<RosterEvent> {
+        match self.facts.get(from).cloned() {
+            Some(fact) => {
+                self.forget(from);
+                self.insert(to, fact);
+                self.fold()
+            }
+            None => Vec::new(),
+        }
     }
 
     /// Starts over with these facts (a snapshot). Returns what changed.

@@ -12,8 +12,9 @@ use chat_core::{
     Ack, Alias, Capabilities, Capability, ChatEvent, ChatSession, Command, ConnectError, ConnectRequest,
     Connection, ConnectionHandle, Content, EndReason, Error, ErrorKind, EventSender, HistoryPage, Intent,
     LinkState, Lost, MessageId, Outgoing, Participant, Place, Primary, Result, Retry, Role, SavedSession,
-    Scope, SegmentId, Sent, SessionDirectory, SessionInfo, SessionSettings, Sighting, StartRequest, Terminal,
-    Text, Timestamp, Transport, TransportEvent, TransportId, event_channel, session::ConnectionEvent,
+    Scope, SegmentId, Sent, SessionDirectory, SessionInfo, SessionSettings, Sighting, StartRequest,
+    SystemEvent, Terminal, Text, Timestamp, Transport, TransportEvent, TransportId, event_channel,
+    session::ConnectionEvent,
 };
 use mockall::mock;
 use serde_json::Map;
@@ -421,4 +422,62 @@ async fn an_echo_that_names_its_send_settles_that_one_alone() {
     assert_eq!(stored.id, Some(MessageId::from("m2")));
     assert_eq!(session.transcript().len(), 2);
     assert_eq!(asked_of(&asked).iter().filter(|what| *what == "send").count(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn credentials_that_come_too_late_are_not_kept() {
+    let asked = Asked::default();
+    let (first, events) = connection(&asked);
+    let directory = SessionDirectory::in_memory();
+    let session = ChatSession::builder(vendor(&asked, vec![Ok(first)]))
+        .keep(&directory, "ada")
+        .start(StartRequest::named("Ada"))
+        .await
+        .unwrap();
+    let mut readers = session.events();
+    events.finish(Terminal::Ended(EndReason::EndedByService));
+    drop(events);
+    while readers.next().await.is_some() {}
+    let late = [("token".to_owned(), "new".into())].into_iter().collect::<Map<_, _>>();
+    let refused = session.reconnect(Some(SavedSession::new(ID, late))).unwrap_err();
+    assert_eq!(*refused.kind(), ErrorKind::SessionEnded);
+    assert_eq!(session.session_data(), Some(saved()), "what was there is there");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_row_told_of_a_participant_counts_where_the_row_stands_now() {
+    let asked = Asked::default();
+    let (first, events) = connection(&asked);
+    let session = ChatSession::builder(vendor(&asked, vec![Ok(first)]))
+        .start(StartRequest::named("Ada"))
+        .await
+        .unwrap();
+    until(&session, |state| state == LinkState::Live).await;
+    let mut readers = session.events();
+    let told = |n, event: SystemEvent, place| {
+        let mut told = sighting(n, "").with_content(Content::Event(event)).with_place(place);
+        told.from = Some(Participant::new(Role::Agent).with_id("maria").with_name("Maria"));
+        TransportEvent::Message(Box::new(told))
+    };
+    let exact = |n| Place::exact(Primary::Index(n, 0));
+    // Her joining came without an index, and is taken for newer than her leaving …
+    events.send(told(1, SystemEvent::Joined, Place::estimated(Primary::Index(9, 0), 1))).await.unwrap();
+    events.send(told(5, SystemEvent::Left, exact(5))).await.unwrap();
+    let connected = || session.participants().iter().filter(|member| member.connected()).count();
+    while session.snapshot(chat_core::View::Full).len() < 2 {
+        readers.next().await.unwrap();
+    }
+    assert_eq!(connected(), 1);
+    // … until its place is known.
+    events.send(told(1, SystemEvent::Joined, exact(1))).await.unwrap();
+    loop {
+        if let ChatEvent::Participant(event) = readers.next().await.unwrap()
+            && matches!(event.change, chat_core::RosterEvent::Left(_))
+            && event.agents_connected == 0
+            && connected() == 0
+        {
+            break;
+        }
+    }
+    assert_eq!(session.participants().len(), 1);
 }

@@ -38,15 +38,15 @@ impl State {
 
     /// Connects again by hand.
     pub(super) fn reconnect(&mut self, now: Instant, credentials: Option<SavedSession>) -> Result<()> {
-        let renewed = credentials.is_some();
+        if credentials.as_ref().is_some_and(|credentials| credentials.transport != self.transport.as_str()) {
+            return Err(Error::invalid_input("these session data are of another transport"));
+        }
+        // A link that refuses leaves everything as it was.
+        let actions = self.link.reconnect(now, credentials.is_some())?;
         if let Some(credentials) = credentials {
-            if credentials.transport != self.transport.as_str() {
-                return Err(Error::invalid_input("these session data are of another transport"));
-            }
             self.saved = Some(credentials);
             self.changed();
         }
-        let actions = self.link.reconnect(now, renewed)?;
         self.obey_links(now, actions);
         Ok(())
     }

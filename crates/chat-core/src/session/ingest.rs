@@ -150,6 +150,8 @@ impl State {
         }
         if change.new {
             self.on_new_row(now, &row, origin);
+        } else {
+            self.follow_teller(&row);
         }
     }
 
@@ -235,13 +237,28 @@ impl State {
         };
         let time = row.time().map(|time| time.at);
         let changes = match row.mark() {
-            Some(mark) => self.roster.set(self.transcript.spot(mark), RosterFact { who, event, time }),
+            Some(mark) => {
+                let spot = self.transcript.spot(mark);
+                self.tellers.insert(row.handle(), spot.clone());
+                self.roster.set(spot, RosterFact { who, event, time })
+            }
             None => match event {
                 Some(event) => self.roster.update(&ParticipantUpdate { who, event, time }),
                 None => Vec::new(),
             },
         };
         self.publish_roster(changes, time);
+    }
+
+    /// What a row told of a participant counts where the row stands, and it may have moved.
+    fn follow_teller(&mut self, row: &Row) {
+        let (Some(told_at), Some(mark)) = (self.tellers.get_mut(&row.handle()), row.mark()) else { return };
+        let spot = self.transcript.spot(mark);
+        if *told_at != spot {
+            let was = std::mem::replace(told_at, spot.clone());
+            let changes = self.roster.relocate(&was, spot);
+            self.publish_roster(changes, row.time().map(|time| time.at));
+        }
     }
 
     pub(super) fn publish_roster(&mut self, changes: Vec<RosterEvent>, time: Option<Timestamp>) {

@@ -33,7 +33,7 @@ use crate::{
     roster::Roster,
     store::{STORED_VERSION, StoredSession},
     time::{Timestamp, WallClock},
-    transcript::{Diff, Filter, GapId, Row, Snapshot, Spot, Transcript, View},
+    transcript::{Diff, Filter, GapId, Row, RowId, Snapshot, Spot, Transcript, View},
     transport::{ConnectError, ConnectRequest, ConnectionHandle, Intent, SavedSession, SessionInfo},
     typing::{OthersTyping, OwnTyping},
 };
@@ -101,6 +101,8 @@ pub(super) struct State {
     pub(super) others_typing: OthersTyping,
     pub(super) poll: Option<Box<Poll>>,
     pub(super) roster: Roster<Spot>,
+    /// Which rows have told the roster something, and where they stood then.
+    pub(super) tellers: HashMap<RowId, Spot>,
     pub(super) transcript: Transcript,
     pub(super) fanout: Fanout,
     pub(super) held: HeldEchoes,
@@ -227,6 +229,7 @@ impl State {
             others_typing: OthersTyping::new(expires),
             poll: None,
             roster: Roster::default(),
+            tellers: HashMap::new(),
             transcript,
             fanout: Fanout::default(),
             held: HeldEchoes::default(),
