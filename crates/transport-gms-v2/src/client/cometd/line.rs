@@ -10,7 +10,7 @@ use chat_core::{Delivery, Error, ErrorKind, Result, Retry, Terminal};
 use serde_json::value::to_raw_value;
 use tokio::{
     sync::{Notify, oneshot},
-    time::timeout,
+    time::{Instant, timeout},
 };
 
 use crate::{
@@ -35,10 +35,18 @@ pub(crate) struct Line {
     channel: String,
     /// Whose turn it is.
     turn: tokio::sync::Mutex<()>,
-    waiting: Mutex<Option<Waiting>>,
+    asked: Mutex<Asked>,
     /// How the connection ends, once that is known.
     terminal: Mutex<Option<Terminal>>,
     ending: Notify,
+}
+
+/// What was asked and is not answered.
+#[derive(Debug, Default)]
+struct Asked {
+    waiting: Option<Waiting>,
+    /// Until then the answer to an operation that was given up may still come, and nothing tells whose it is.
+    owed_until: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -65,7 +73,7 @@ impl Line {
             publisher,
             channel,
             turn: tokio::sync::Mutex::default(),
-            waiting: Mutex::default(),
+            asked: Mutex::default(),
             terminal: Mutex::default(),
             ending: Notify::new(),
         }
@@ -81,8 +89,8 @@ impl Line {
         self.channel == channel
     }
 
-    fn waiting(&self) -> MutexGuard<'_, Option<Waiting>> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    fn asked(&self) -> MutexGuard<'_, Asked> {
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// One operation and its answer.
@@ -114,7 +122,7 @@ impl Line {
             .map_err(|_| not_answered(Error::new(ErrorKind::Internal, operation.name())))?;
         let _turn = self.turn.lock().await;
         let (answer, answered) = oneshot::channel();
-        *self.waiting() = Some(Waiting { operation, expect, answer });
+        self.asked().waiting = Some(Waiting { operation, expect, answer });
         let (within, needed) = match operation {
             Operation::StartTyping | Operation::StopTyping | Operation::ReadReceipt => {
                 (OPTIONAL_ANSWER, false)
@@ -125,7 +133,12 @@ impl Line {
         let published =
             self.publisher.publish(&self.channel, data).await.map_err(|error| not_answered(gone(error)));
         let result = match published {
-            Err(failure) => Err(failure),
+            Err(failure) => {
+                if failure.error.delivery() == Delivery::NotSent {
+                    self.asked().waiting = None;
+                }
+                Err(failure)
+            }
             Ok(()) => match timeout(within, answered).await {
                 Ok(Ok(answer)) => answer,
                 Ok(Err(_)) => Err(unanswered(ErrorKind::Network, operation)),
@@ -133,34 +146,13 @@ impl Line {
                 Err(_) => Ok(Reply::default()),
             },
         };
-        *self.waiting() = None;
+        self.asked().end(Instant::now());
         result
     }
 
     /// Takes in a `data` message.
     pub(crate) fn hear(&self, own: &Own, reply: Reply) -> Heard {
-        let mut slot = self.waiting();
-        let is_met = slot.as_ref().is_some_and(|waiting| waiting.expect.is_met(own, &reply));
-        let waiting = if is_met { slot.take() } else { None };
-        drop(slot);
-        let operation = waiting.as_ref().map_or(Operation::RequestNotifications, |waiting| waiting.operation);
-        let judged = judge_reply(operation, reply);
-        let Some(Waiting { operation, answer, .. }) = waiting else {
-            return match judged {
-                Ok(reply) => Heard::News(reply),
-                Err(failure) => Heard::Failure(failure),
-            };
-        };
-        let heard = match &judged {
-            Ok(reply) if !asks_for_transcript(operation) => Heard::News(reply.clone()),
-            _ => Heard::Answer,
-        };
-        match answer.send(judged) {
-            Ok(()) => heard,
-            // Who asked has gone: nothing of the answer may be lost.
-            Err(Ok(reply)) => Heard::News(reply),
-            Err(Err(failure)) => Heard::Failure(failure),
-        }
+        self.asked().hear(Instant::now(), own, reply)
     }
 
     /// How the connection ends, once that is known.
@@ -181,7 +173,49 @@ impl Line {
 
     /// The session is over: nobody waits in vain.
     pub(crate) fn close(&self) {
-        *self.waiting() = None;
+        self.asked().waiting = None;
+    }
+}
+
+impl Asked {
+    /// The operation under way is answered, or given up.
+    fn end(&mut self, now: Instant) {
+        if self.waiting.take().is_some() {
+            self.owed_until = Some(now + ANSWER);
+        }
+    }
+
+    fn hear(&mut self, now: Instant, own: &Own, reply: Reply) -> Heard {
+        let waiting = self.waiting.take_if(|waiting| waiting.expect.is_met(own, &reply));
+        let operation = waiting.as_ref().map_or(Operation::RequestNotifications, |waiting| waiting.operation);
+        let judged = judge_reply(operation, reply);
+        let Some(Waiting { operation, answer, .. }) = waiting else {
+            return match judged {
+                Ok(reply) => Heard::News(reply),
+                Err(failure) => Heard::Failure(failure),
+            };
+        };
+        let owed = self.owed_until.is_some_and(|until| now < until);
+        let judged = match judged {
+            // It may be about what was given up: of what waits, nobody knows. Nor whose the next failure is.
+            Err(failure) if owed => {
+                self.owed_until = Some(now + ANSWER);
+                // Who asked may have gone; the failure is told all the same.
+                let _ = answer.send(Err(unanswered(ErrorKind::UnexpectedResponse, operation)));
+                return Heard::Failure(failure);
+            }
+            judged => judged,
+        };
+        let heard = match &judged {
+            Ok(reply) if !asks_for_transcript(operation) => Heard::News(reply.clone()),
+            _ => Heard::Answer,
+        };
+        match answer.send(judged) {
+            Ok(()) => heard,
+            // Who asked has gone: nothing of the answer may be lost.
+            Err(Ok(reply)) => Heard::News(reply),
+            Err(Err(failure)) => Heard::Failure(failure),
+        }
     }
 }
 
@@ -204,4 +238,48 @@ pub(super) fn gone(error: Error) -> Error {
         .with_vendor(error.vendor().clone())
         .with_delivery(Delivery::NotSent)
         .with_retry(Retry::Backoff)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ask(
+        asked: &mut Asked,
+        operation: Operation,
+        expect: Expect,
+    ) -> oneshot::Receiver<Result<Reply, Failure>> {
+        let (answer, answered) = oneshot::channel();
+        asked.waiting = Some(Waiting { operation, expect, answer });
+        answered
+    }
+
+    fn refusal() -> Reply {
+        Reply::read(r#"{"statusCode":2,"chatEnded":false,"errors":[{"code":249,"advice":"no"}]}"#).unwrap()
+    }
+
+    #[test]
+    fn a_late_failure_of_what_was_given_up_refuses_no_send() {
+        let own = Own::known(Some(1));
+        let now = Instant::now();
+        let send = || Expect::Message { message_type: "text;token=a".into() };
+        let mut asked = Asked::default();
+
+        let mut first = ask(&mut asked, Operation::Send, send());
+        assert!(matches!(asked.hear(now, &own, refusal()), Heard::Answer));
+        let refused = first.try_recv().unwrap().unwrap_err();
+        assert_eq!(refused.error.delivery(), Delivery::Refused, "nothing else was under way");
+
+        let _given_up = ask(&mut asked, Operation::StartTyping, Expect::Any);
+        asked.end(now);
+        let mut second = ask(&mut asked, Operation::Send, send());
+        assert!(matches!(asked.hear(now, &own, refusal()), Heard::Failure(_)));
+        let unknown = second.try_recv().unwrap().unwrap_err();
+        assert_eq!(unknown.error.delivery(), Delivery::Unknown, "it may be the typing's");
+
+        let mut third = ask(&mut asked, Operation::Send, send());
+        asked.hear(now + ANSWER, &own, refusal());
+        let refused = third.try_recv().unwrap().unwrap_err();
+        assert_eq!(refused.error.delivery(), Delivery::Refused, "nothing is owed any more");
+    }
 }
