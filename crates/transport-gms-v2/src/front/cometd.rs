@@ -261,6 +261,10 @@ impl Hub {
                 tokio::time::sleep(delay).await;
                 Ok(Some(answered))
             }
+            Some(Instead::Late(by)) => {
+                tokio::time::sleep(by).await;
+                Ok(Some(front.execute(call).await))
+            }
             Some(Instead::Transient) => answered(transient()),
             Some(Instead::Failed { code, ended }) => {
                 let names = Identity { chat_id: call.parameters.identity.chat_id, ..Identity::default() };

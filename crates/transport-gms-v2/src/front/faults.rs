@@ -85,6 +85,8 @@ pub enum Instead {
     Cut,
     /// The answer comes, so much later.
     Delay(Duration),
+    /// The call comes so much later, whether its client still waits or not.
+    Late(Duration),
     /// Everything is done, and the answer is `statusCode` 1.
     TransientAfterwards,
     /// Everything is done, and the answer is a web page of this status.

@@ -1,6 +1,6 @@
 //! Owns the way from a request to its operation and back: paths, keys of gateways, ordered faults.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
@@ -147,6 +147,7 @@ pub(super) async fn disturbed(front: &Arc<Shared>, call: Call) -> Result<Respons
             sleep(delay).await;
             response
         }
+        Some(Instead::Late(by)) => run_after(front, call, by).await,
         Some(Instead::TransientAfterwards) => {
             run(front, call).await?;
             Ok(answer::reply(StatusCode::OK, &transient()))
@@ -174,9 +175,16 @@ pub(super) async fn disturbed(front: &Arc<Shared>, call: Call) -> Result<Respons
 
 /// Runs an operation on a task of its own: a client that gives up does not stop it halfway.
 async fn run(front: &Arc<Shared>, call: Call) -> Result<Response<Body>, NoAnswer> {
+    run_after(front, call, Duration::ZERO).await
+}
+
+async fn run_after(front: &Arc<Shared>, call: Call, delay: Duration) -> Result<Response<Body>, NoAnswer> {
     let (done, outcome) = oneshot::channel();
     let shared = Arc::clone(front);
     front.spawn(async move {
+        if !delay.is_zero() {
+            sleep(delay).await;
+        }
         // Nobody may be waiting any more.
         let _ = done.send(shared.execute(call).await);
     });

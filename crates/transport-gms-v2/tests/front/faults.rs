@@ -180,3 +180,15 @@ fn faults_are_data() {
     assert_eq!(serde_json::from_str::<FrontFaults>(&text).unwrap(), faults);
     assert_eq!(serde_json::from_str::<FrontFaults>("{}").unwrap(), FrontFaults::default());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_late_call_is_carried_out_although_its_client_has_gone() {
+    let rig = Rig::new();
+    let (client, contact) = rig.chat().await;
+    rig.instead(Operation::Send, Instead::Late(Duration::from_secs(5)), 1);
+    let patience = Duration::from_secs(3);
+    let call = client.call("send", &[("message", "late")]);
+    assert!(tokio::time::timeout(patience, call).await.is_err(), "nothing is answered in time");
+    assert_eq!(contact.truth().own_texts(), [""; 0]);
+    contact.wait_for_text("late").await;
+}
