@@ -299,7 +299,7 @@ impl InteractiveResponse {
     }
 
     /// The core's name for a response with this `Content`.
-    pub(crate) fn format_of(content: &str) -> TextFormat {
+    pub fn format_of(content: &str) -> TextFormat {
         match Self::decode(content) {
             Some(response) if response.is_paging() => TextFormat::PageTurn,
             _ => TextFormat::InteractiveResponse,
