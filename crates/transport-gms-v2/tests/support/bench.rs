@@ -22,7 +22,10 @@ use chat_net::{
 };
 use chat_sim::{Centre, Console, Profile};
 use serde_json::json;
-use tokio::{net::TcpListener, sync::watch};
+use tokio::{
+    net::{TcpListener, TcpSocket},
+    sync::watch,
+};
 use transport_gms_v2::{
     CometdConfig, GmsBuilder, GmsTransport, Timings,
     client::TRANSPORT_ID,
@@ -104,8 +107,8 @@ impl Bench {
     /// Over sockets of this machine.
     pub(crate) async fn over_sockets(mode: Mode) -> Self {
         let here = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let listener = TcpListener::bind(here).await.unwrap();
-        let base = format!("http://{}", listener.local_addr().unwrap());
+        let place = socket_at(here);
+        let base = format!("http://{}", place.local_addr().unwrap());
         let mut config = FrontConfig::new();
         config.request_within = Duration::from_millis(800);
         if let Some(cometd) = &mut config.cometd {
@@ -113,7 +116,8 @@ impl Bench {
         }
         let service = Service::open(config, Duration::from_secs(1));
         let gate = watch::Sender::new(Gate::Open);
-        tokio::spawn(listen(Arc::clone(&service.front), listener, gate.subscribe()));
+        let listener = listening_at(&place);
+        tokio::spawn(serve(Arc::clone(&service.front), place, listener, gate.subscribe()));
         Self::over(mode, service, Way::Sockets(gate), base)
     }
 
@@ -160,9 +164,24 @@ impl Bench {
     }
 }
 
-/// Serves while the gate is open. Nobody listens while it is shut.
-async fn listen(front: Arc<GmsFront>, listener: TcpListener, mut gates: watch::Receiver<Gate>) {
-    let here = listener.local_addr().unwrap();
+fn socket_at(here: SocketAddr) -> TcpSocket {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_reuseaddr(true).unwrap();
+    socket.bind(here).unwrap();
+    socket
+}
+
+fn listening_at(place: &TcpSocket) -> TcpListener {
+    socket_at(place.local_addr().unwrap()).listen(1024).unwrap()
+}
+
+/// Serves while the gate is open. Nobody listens while it is shut; `place` keeps the port from others.
+async fn serve(
+    front: Arc<GmsFront>,
+    place: TcpSocket,
+    listener: TcpListener,
+    mut gates: watch::Receiver<Gate>,
+) {
     let mut listener = Some(listener);
     loop {
         if *gates.borrow_and_update() == Gate::Shut {
@@ -172,10 +191,7 @@ async fn listen(front: Arc<GmsFront>, listener: TcpListener, mut gates: watch::R
             }
             continue;
         }
-        let open = match listener.take() {
-            Some(open) => open,
-            None => TcpListener::bind(here).await.unwrap(),
-        };
+        let open = listener.take().unwrap_or_else(|| listening_at(&place));
         tokio::select! {
             accepted = open.accept() => {
                 let (stream, _) = accepted.unwrap();
