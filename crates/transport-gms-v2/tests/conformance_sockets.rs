@@ -9,7 +9,7 @@ use bench::{Bench, Mode};
 
 chat_conformance::conformance!(
     polling,
-    harness = Bench::over_sockets(Mode::Polling).await,
+    harness = Bench::over_sockets(Mode::Polling),
     not_run = [
         "a_denied_return_is_final",
         "a_failed_fill_leaves_the_gap_open_and_is_tried_again",
@@ -68,7 +68,7 @@ chat_conformance::conformance!(
 
 chat_conformance::conformance!(
     websocket,
-    harness = Bench::over_sockets(Mode::WebSocket).await,
+    harness = Bench::over_sockets(Mode::WebSocket),
     not_run = [
         "a_denied_return_is_final",
         "a_files_url_is_a_secret",
@@ -128,7 +128,7 @@ chat_conformance::conformance!(
 
 chat_conformance::conformance!(
     long_polling,
-    harness = Bench::over_sockets(Mode::LongPolling).await,
+    harness = Bench::over_sockets(Mode::LongPolling),
     not_run = [
         "a_denied_return_is_final",
         "a_files_url_is_a_secret",

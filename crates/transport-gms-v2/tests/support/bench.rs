@@ -105,7 +105,7 @@ impl Bench {
     }
 
     /// Over sockets of this machine.
-    pub(crate) async fn over_sockets(mode: Mode) -> Self {
+    pub(crate) fn over_sockets(mode: Mode) -> Self {
         let here = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let place = socket_at(here);
         let base = format!("http://{}", place.local_addr().unwrap());
