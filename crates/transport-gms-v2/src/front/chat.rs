@@ -235,8 +235,13 @@ impl Chat {
     /// A CometD session is attached, or no longer.
     pub(super) fn attach(&self, on: bool) {
         let mut state = self.state();
-        state.attached = if on { state.attached + 1 } else { state.attached.saturating_sub(1) };
-        state.asked = Instant::now();
+        if on {
+            state.attached += 1;
+        } else {
+            state.attached = state.attached.saturating_sub(1);
+            // The time that the client may be away begins; it was not heard of now.
+            state.detached = Instant::now();
+        }
     }
 
     /// The index that the next event gets.

@@ -45,7 +45,10 @@ pub(super) struct State {
     pub(super) unpolled: bool,
     /// Whoever keeps the chat alive without asking: attached CometD sessions.
     pub(super) attached: usize,
+    /// When the last request came.
     pub(super) asked: Instant,
+    /// When the last CometD session was detached.
+    pub(super) detached: Instant,
     pub(super) refreshes: Refreshes,
     happened: Instant,
     alerted: Option<Instant>,
@@ -102,6 +105,7 @@ impl State {
             unpolled: false,
             attached: 0,
             asked: now,
+            detached: now,
             refreshes: Refreshes::default(),
             happened: now,
             alerted: None,
@@ -417,7 +421,7 @@ impl State {
     // ---- the end ----
 
     pub(super) fn flex(&self) -> Instant {
-        let since = if self.attached > 0 { Instant::now() } else { self.asked };
+        let since = if self.attached > 0 { Instant::now() } else { self.asked.max(self.detached) };
         since + self.config.flex_disconnect
     }
 

@@ -112,9 +112,9 @@ impl Bench {
         let mut config = FrontConfig::new();
         config.request_within = Duration::from_millis(800);
         if let Some(cometd) = &mut config.cometd {
-            cometd.max_interval = Duration::from_secs(1);
+            cometd.max_interval = Duration::from_millis(400);
         }
-        let service = Service::open(config, Duration::from_secs(1));
+        let service = Service::open(config, Duration::from_millis(400));
         let gate = watch::Sender::new(Gate::Open);
         let listener = listening_at(&place);
         tokio::spawn(serve(Arc::clone(&service.front), place, listener, gate.subscribe()));
