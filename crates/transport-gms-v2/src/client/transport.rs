@@ -180,7 +180,7 @@ impl Transport for GmsTransport {
                 Ok(polling::start(inner, &start, tap).await?)
             }
             Intent::Join(saved) | Intent::Resume(saved) => {
-                if inner.mode(Mode::of(&saved)) == Mode::Cometd {
+                if inner.mode(Mode::of(&saved)) == Mode::Cometd && !inner.is_given_up(&saved) {
                     let chat = Chat::resumed(&saved, Mode::Cometd, &inner.config)?;
                     match cometd::resume(inner, chat, tap).await {
                         Err(NotOpen::Session(error)) if inner.falls_back(&error) => {}
@@ -204,11 +204,21 @@ impl Transport for GmsTransport {
 }
 
 impl Inner {
-    /// Whether a chat goes on by polling, because CometD has failed too often.
+    /// Whether a chat that cannot be had over CometD is polled, because that has failed too often.
     fn falls_back(&self, error: &Error) -> bool {
         let given_up = self.cometd.as_ref().is_some_and(Hub::is_given_up);
         if given_up {
             tracing::warn!(%error, "CometD has failed too often: the chat is polled");
+        }
+        given_up
+    }
+
+    /// Whether a chat that was followed over CometD is polled from now on: its connections were lost as often as they stood.
+    fn is_given_up(&self, saved: &SavedSession) -> bool {
+        let before = Mode::of(saved) == Some(Mode::Cometd);
+        let given_up = before && self.cometd.as_ref().is_some_and(Hub::is_given_up);
+        if given_up {
+            tracing::warn!("CometD has failed too often: the chat is polled");
         }
         given_up
     }

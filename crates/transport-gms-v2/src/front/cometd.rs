@@ -359,6 +359,9 @@ impl Hub {
             told.next = told.next.max(next);
             return;
         }
+        if front.config.newest_listener_only {
+            self.displace(&chat);
+        }
         chat.attach(true);
         let attachment = Arc::new(Attachment {
             client: client.clone(),
@@ -375,6 +378,18 @@ impl Hub {
             }
         }
         front.spawn(push(Arc::downgrade(front), attachment));
+    }
+
+    /// Closes the sessions that hear of this chat.
+    fn displace(&self, chat: &Chat) {
+        let others: Vec<_> = {
+            let attached = lock(&self.attached);
+            let of_chat = |one: &&Arc<Attachment>| one.chat.id == chat.id;
+            attached.values().flatten().filter(of_chat).map(|one| one.client.clone()).collect()
+        };
+        for client in others {
+            client.close();
+        }
     }
 }
 

@@ -54,6 +54,9 @@ pub struct FrontConfig {
     pub files: FileRules,
     /// The CometD mode; `None` to have none (§9).
     pub cometd: Option<ServerConfig>,
+    /// Over CometD, only the session that asked last for a chat's notifications gets them; the others are closed. Inferred: one
+    /// of the ways in which a service may treat several tabs (§10.7). Off by default: all of them hear of it.
+    pub newest_listener_only: bool,
     /// Refuse calls to CometD's companion for files that come without the cookie of a session (§9.3).
     pub companion_cookie: bool,
     /// How long a connection may take to send the head of a request, the pause before it included. `None` for ever.
@@ -199,6 +202,7 @@ impl FrontConfig {
             ended_kept: seconds(45),
             files: FileRules::default(),
             cometd: Some(ServerConfig::default()),
+            newest_listener_only: false,
             companion_cookie: false,
             header_within: Some(seconds(60)),
             chats_max: 10_000,

@@ -3,5 +3,6 @@
 #![allow(clippy::unwrap_used, reason = "tests, helpers included")]
 
 mod chats;
+mod displaced;
 mod faults;
 mod rig;

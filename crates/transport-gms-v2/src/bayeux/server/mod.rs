@@ -56,6 +56,8 @@ pub enum Ended {
     Disconnected(Map<String, Value>),
     /// No connect came for too long.
     Expired,
+    /// The application closed it.
+    Closed,
     /// The server was restarted.
     Restarted,
 }
@@ -112,6 +114,15 @@ impl Client {
     /// Whether the session is known.
     pub fn is_open(&self) -> bool {
         self.server.upgrade().is_some_and(|server| server.lock().knows(&self.id))
+    }
+
+    /// Closes the session: whoever connects to it next is told that it is unknown.
+    pub fn close(&self) {
+        if let Some(server) = self.server.upgrade()
+            && server.lock().forget(&self.id)
+        {
+            server.application.on_ended(self, Ended::Closed);
+        }
     }
 
     /// Whether the session has subscribed to `channel`.
@@ -187,6 +198,12 @@ impl BayeuxServer {
     /// How many sessions there are.
     pub fn sessions(&self) -> usize {
         self.0.lock().counts().0
+    }
+
+    /// The sessions there are.
+    pub fn clients(&self) -> Vec<Client> {
+        let ids = self.0.lock().ids();
+        ids.into_iter().map(|id| self.client(id)).collect()
     }
 
     /// How many deliveries were lost for want of a held connect ([`ServerConfig::lose_unheld`]).

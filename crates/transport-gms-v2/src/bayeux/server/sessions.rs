@@ -403,9 +403,14 @@ impl Sessions {
         self.all.values().map(|session| if busy(session) { later } else { session.expires }).min()
     }
 
+    /// The sessions there are.
+    pub(super) fn ids(&self) -> Vec<Secret> {
+        self.all.keys().cloned().collect()
+    }
+
     /// The node starts anew: every session is forgotten.
     pub(super) fn restart(&mut self) -> Vec<Secret> {
-        let all: Vec<_> = self.all.keys().cloned().collect();
+        let all = self.ids();
         for id in &all {
             self.forget(id);
         }

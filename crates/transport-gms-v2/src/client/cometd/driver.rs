@@ -8,7 +8,10 @@ use chat_core::{
 use serde_json::{Map, Value};
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::line::{Heard, Line, gone};
+use super::{
+    line::{Heard, Line, gone},
+    may_go_on,
+};
 use crate::{
     bayeux::client::{Closed, Deliveries, Event, Incoming},
     client::{chat::Mode, connection::ChatConnection, transport::Inner},
@@ -153,15 +156,20 @@ impl Driver {
                 hub.keep(&chat_id, session);
             }
         };
+        let failed = || {
+            if let Some(hub) = hub {
+                hub.note(false);
+            }
+        };
         let (error, resumable) = match closed {
             Some(Closed::Unconnected(error)) => {
-                if let Some(hub) = hub {
-                    hub.note(false);
-                }
-                keep(self.line.publisher().session());
+                failed();
+                keep(self.line.publisher().session().filter(|_| may_go_on(&error)));
                 (error, true)
             }
+            // One that is forgotten again and again is no way to follow a chat, whether nodes or tabs take it from each other.
             Some(Closed::Forgotten(error)) => {
+                failed();
                 keep(None);
                 (gone(error), true)
             }

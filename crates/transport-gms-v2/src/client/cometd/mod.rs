@@ -49,7 +49,9 @@ pub(crate) struct Hub {
     /// Handshakes and connects that failed in succession.
     failures: AtomicU32,
     fallback_after: Option<u32>,
-    /// Chats that lost their connection, and the session that can be gone on with, if there is one.
+    /// Connections that were lost: of which chat, and the session that can be gone on with, if there is one. A chat may have
+    /// several, and whoever comes back takes one out: a session must never have two connections, which would take each
+    /// other's connects away for ever (§9.1).
     lost: Mutex<VecDeque<(String, Option<BayeuxSession>)>>,
 }
 
@@ -107,13 +109,13 @@ impl Hub {
     /// Remembers that a chat has lost its connection.
     fn keep(&self, chat_id: &str, session: Option<BayeuxSession>) {
         let mut lost = self.lost.lock().unwrap_or_else(PoisonError::into_inner);
-        lost.retain(|(chat, _)| chat != chat_id);
         lost.push_back((chat_id.to_owned(), session));
         if lost.len() > LOST_MAX {
             lost.pop_front();
         }
     }
 
+    /// A connection that this chat has lost. Nobody else gets it.
     fn take(&self, chat_id: &str) -> Option<Option<BayeuxSession>> {
         let mut lost = self.lost.lock().unwrap_or_else(PoisonError::into_inner);
         let at = lost.iter().position(|(chat, _)| chat == chat_id)?;
@@ -122,25 +124,41 @@ impl Hub {
 
     /// A session: the one that the chat had, if the server still knows it, or a new one (§9.4, rules 2 and 3).
     async fn open(&self, chat_id: Option<&str>) -> Result<Opening, NotOpen> {
-        let failed = |error: Error| {
+        let lost = chat_id.and_then(|chat_id| Some((chat_id, self.take(chat_id)?)));
+        let returns = lost.is_some();
+        let failed = |error: Error, session: Option<BayeuxSession>| {
             self.note(false);
+            if let Some((chat_id, _)) = lost {
+                self.keep(chat_id, session);
+            }
             NotOpen::Session(gone(error))
         };
-        let before = chat_id.and_then(|chat_id| Some((chat_id, self.take(chat_id)?)));
-        let returns = before.is_some();
-        if let Some((chat_id, session)) = before {
-            // Until the chat stands again.
-            self.keep(chat_id, session.clone());
-            if let Some(session) = session {
-                match self.client.resume(session).await {
-                    Ok(opened) => return Ok(Opening::new(opened, self, returns)),
-                    Err(error) if *error.kind() == ErrorKind::SessionLost => self.keep(chat_id, None),
-                    Err(error) => return Err(failed(error)),
+        if let Some(session) = lost.as_ref().and_then(|(_, session)| session.clone()) {
+            match self.client.resume(session.clone()).await {
+                Ok(opened) => return Ok(Opening::new(opened, self, returns)),
+                Err(error) if *error.kind() == ErrorKind::SessionLost => {}
+                Err(error) => {
+                    let session = may_go_on(&error).then_some(session);
+                    return Err(failed(error, session));
                 }
             }
         }
-        Ok(Opening::new(self.client.handshake().await.map_err(failed)?, self, returns))
+        match self.client.handshake().await {
+            Ok(opened) => Ok(Opening::new(opened, self, returns)),
+            Err(error) => Err(failed(error, None)),
+        }
     }
+}
+
+/// Whether a session may be gone on with after its connect came to nothing.
+///
+/// A connect that another one has replaced is answered with a status of HTTP: 500 by default, another where it is configured, and
+/// the body says nothing (§9.1). A server or a gateway in trouble answers no differently, so that this side cannot know that it
+/// was displaced, and tells no such thing. What it can do is to leave a session alone that somebody may have: it opens one
+/// of its own. Where only the newest session hears of a chat, the others are told `402`, as after a restart (§8.3): what keeps two
+/// tabs from displacing each other in a circle is the back-off of their sessions, which starts anew for stable connections only.
+fn may_go_on(error: &Error) -> bool {
+    error.vendor().status.is_none()
 }
 
 /// A session on which no chat stands yet.
@@ -302,11 +320,13 @@ pub(crate) async fn resume(inner: &Arc<Inner>, chat: Chat, tap: bool) -> Result<
         }
         Ok(reply) => (reply, Some(asked)),
         Err(failure) if is_offline(&failure.error) => (Reply::default(), None),
-        Err(failure) => return Err(NotOpen::Chat(failure.error)),
+        Err(failure) => {
+            if let Some(chat_id) = chat_id.filter(|_| opening.returns) {
+                hub.keep(&chat_id, None);
+            }
+            return Err(NotOpen::Chat(failure.error));
+        }
     };
-    if let Some(chat_id) = &chat_id {
-        hub.take(chat_id);
-    }
     Ok(opening.stand(inner, chat, told.0, told.1, tap).1)
 }
 
