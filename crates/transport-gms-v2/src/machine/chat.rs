@@ -175,10 +175,10 @@ impl Chat {
     /// A good reply to a request for history. It does not move the cursor: whoever asked may cut it.
     pub(crate) fn page(&mut self, asked: Position, reply: &Reply) -> Page {
         let is_full = asked == Position::Everything;
-        let Taken { changed, ask_again, .. } = self.meet(is_full, reply);
+        let Taken { changed, ask_again, over, .. } = self.meet(is_full, reply);
         let mut cursor = self.cursor;
         let stepped_back = cursor.processed(Operation::Refresh, Some(asked), reply) == Step::Back;
-        if ask_again || stepped_back && !is_full {
+        if ask_again || stepped_back && !is_full && !over {
             self.doubted = true;
             return Page { changed, ask_again: true, ..Page::default() };
         }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use chat_core::session::ConnectionEvent;
-use chat_core::{Capability, ChatEvent, ChatSession, ErrorKind, PollEvent, StartRequest};
+use chat_core::{Capability, ChatEvent, ChatSession, ErrorKind, PollEvent, SessionSettings, StartRequest};
 use transport_gms_v2::front::{Instead, Operation};
 
 use crate::rig::{Rig, data_url, event, long_polling, shows, shows_text, texts};
@@ -227,4 +227,78 @@ async fn a_start_that_may_have_arrived_is_not_repeated() {
         ChatSession::builder(rig.client()).start(StartRequest::named("Jane")).await.unwrap_err().error;
     assert_eq!(error.retry(), chat_core::Retry::Never, "{error}");
     assert_eq!(rig.console.contacts().len(), 1);
+}
+
+/// How slow the network is, and when the chat ends: before the return, right after it, or in the midst of the pages.
+fn times() -> impl Iterator<Item = (Duration, u64)> {
+    let quick = [0, 1, 30, 80, 130, 180, 400].map(|after| (Duration::from_millis(50), after));
+    let slow = [0, 1, 501, 901, 1_301, 1_500, 1_901, 2_201, 2_501, 3_000, 5_000]
+        .map(|after| (Duration::from_millis(1_200), after));
+    quick.into_iter().chain(slow)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_chat_that_ended_while_its_gap_was_filled_has_none() {
+    for websocket in [true, false] {
+        for acknowledge in [true, false] {
+            for (delay, ends_after) in times() {
+                let what = format!("{websocket} {acknowledge}, {ends_after} ms after, {delay:?} late");
+                let rig = Rig::with(
+                    |server| {
+                        (server.acknowledge, server.deliver_with_publish) =
+                            (acknowledge, ends_after % 2 == 0);
+                    },
+                    |_| {},
+                );
+                let client = if websocket { rig.client() } else { rig.polling_client() };
+                let session = ChatSession::builder(client)
+                    .settings(SessionSettings::default().with_backfill_page(4))
+                    .start(StartRequest::named("Jane"))
+                    .await
+                    .unwrap();
+                let contact = rig.console.last_contact().unwrap();
+                let agent = contact.as_agent("Maria");
+                for n in 0..20 {
+                    agent.say(format!("before {n}")).unwrap();
+                }
+                shows_text(&session, "before 19").await;
+                let mut events = session.events();
+                rig.network.cut();
+                event(&mut events, "the loss", |event| match event {
+                    ChatEvent::Connection(told) => matches!(&*told, ConnectionEvent::Lost(_)).then_some(()),
+                    _ => None,
+                })
+                .await;
+                for n in 0..20 {
+                    agent.say(format!("away {n}")).unwrap();
+                }
+                if ends_after == 0 {
+                    contact.end().unwrap();
+                }
+                rig.network.heal();
+                rig.network.delay(delay);
+                if ends_after > 0 {
+                    event(&mut events, "the return", |event| match event {
+                        ChatEvent::Connection(told) => {
+                            matches!(&*told, ConnectionEvent::Restored(_)).then_some(())
+                        }
+                        _ => None,
+                    })
+                    .await;
+                    tokio::time::sleep(Duration::from_millis(ends_after)).await;
+                    agent.say("goodbye").unwrap();
+                    contact.end().unwrap();
+                }
+                shows(&session, "the end", |session| session.ended().is_some()).await;
+                let mut expected: Vec<_> = (0..20).map(|n| format!("before {n}")).collect();
+                expected.extend((0..20).map(|n| format!("away {n}")));
+                if ends_after > 0 {
+                    expected.push("goodbye".to_owned());
+                }
+                assert_eq!(texts(&session), expected, "{what}");
+                let gaps = session.transcript().iter().filter(|row| row.gap().is_some()).count();
+                assert_eq!(gaps, 0, "everything was told: {what}");
+            }
+        }
+    }
 }

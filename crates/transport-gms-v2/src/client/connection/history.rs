@@ -132,8 +132,10 @@ impl ChatConnection {
         self.save();
         let mut items = told.items;
         items.sort_by_key(|item| item.place);
-        let page = page.cut(items, limit);
-        if reply.chat_ended == Some(true) {
+        let ended = reply.chat_ended == Some(true);
+        // Of a chat that is over no further page can be asked for: whatever was told belongs to this one.
+        let page = page.cut(items, if ended { usize::MAX } else { limit });
+        if ended {
             // What was said since the last poll comes before the end.
             self.take_in(asked, &reply).await;
         }

@@ -151,6 +151,14 @@ fn a_shorter_transcript_in_its_place_is_followed_from_its_own_end() {
 }
 
 #[test]
+fn of_a_chat_that_is_over_no_page_is_asked_for_again() {
+    let mut chat = at(9);
+    let last = json!({"statusCode": 0, "chatEnded": true, "nextPosition": 4, "messages": [message(3, "goodbye", 3)]});
+    let page = chat.page(Position::From(3), &reply(&last));
+    assert_eq!((page.items.len(), page.ask_again), (1, false), "there is nobody to ask");
+}
+
+#[test]
 fn pages_of_history_do_not_move_the_cursor() {
     let mut chat = at(9);
     let old =
