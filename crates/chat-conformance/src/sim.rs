@@ -39,23 +39,23 @@ impl SimHarness {
 /// What a bench whose centre is the simulated one can do, if the vendor in front of it can tell everything that it does.
 pub fn sim_powers(profile: &Profile) -> Powers {
     let mut powers = Powers::all();
-    if !profile.lingers_after_end {
+    if !profile.capabilities.can(Capability::Lingering) {
         powers = powers.without(Power::Lingers);
     }
-    if !profile.final_transcript {
+    if !profile.capabilities.can(Capability::FinalTranscript) {
         powers = powers.without(Power::FinalTranscript);
     }
     if profile.missing_ids > 0 {
         powers = powers.without(Power::LiveIds);
     }
-    if !profile.scans_files {
+    if !profile.capabilities.can(Capability::FileScans) {
         powers = powers.without(Power::Scans);
     }
     if profile.capabilities.can(Capability::Poll) {
         // There is nothing to lose or to replace.
         powers = powers.without(Power::LosesConnections).without(Power::Renew);
     }
-    if !profile.idempotent_start {
+    if !profile.capabilities.can(Capability::IdempotentStart) {
         powers = powers.without(Power::IdempotentStart);
     }
     powers

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use chat_conformance::{conformance, sim::SimHarness};
+use chat_core::Capability;
 use chat_sim::{AckDetail, Order, Profile};
 
 /// Polling, and what only some centres do.
@@ -243,8 +244,7 @@ suites! {
         "the_final_transcript_comes_before_the_end",
     ];
     push_that_ends_slowly = Profile::push().tuned(|p| {
-        p.lingers_after_end = true;
-        p.final_transcript = true;
+        p.capabilities = p.capabilities.with(Capability::Lingering).with(Capability::FinalTranscript);
         p.request_latency = Duration::from_millis(40);
         p.answer_latency = Duration::from_millis(60);
         p.heartbeat = Some(Duration::from_secs(10));
@@ -262,6 +262,7 @@ suites! {
     push_that_tells_little = Profile::push_without_idempotency().tuned(|p| {
         p.ack = AckDetail::Nothing;
         p.missing_ids = 3;
+        p.capabilities = p.capabilities.without(Capability::MessageIds);
         p.answer_latency = Duration::from_millis(80);
     }), not_run = [
         "a_poll_is_made_by_hand",
@@ -310,7 +311,7 @@ suites! {
     push_by_index_through_a_narrow_channel = Profile::push_without_echo_token().tuned(|p| {
         p.order = Order::Index;
         p.channel_capacity = 1;
-        p.scans_files = true;
+        p.capabilities = p.capabilities.with(Capability::FileScans);
         p.request_latency = Duration::from_millis(30);
     }), not_run = [
         "a_poll_is_made_by_hand",

@@ -4,7 +4,8 @@ use std::{fmt, time::Duration};
 
 use serde::Serialize;
 
-/// One thing that a transport may or may not be able to do. Names what an `Unsupported` error is about.
+/// One thing that a transport may or may not be able to do: what may be asked of it, and what it will ever tell. Names what an
+/// `Unsupported` error is about, and decides which cases of the conformance suite concern the transport.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -37,9 +38,9 @@ pub enum Capability {
     DeliveredReceipts,
     /// Read receipts to the other side.
     ReadReceipts,
-    /// Raw vendor events.
+    /// Raw vendor events, both ways: those that are not known here are told as [`ChatEvent::Other`](crate::ChatEvent::Other).
     RawEvents,
-    /// Custom notices.
+    /// Custom notices and pushed URLs, both ways and typed.
     Notice,
     /// Sending files.
     Upload,
@@ -63,6 +64,40 @@ pub enum Capability {
     /// history. An unanswered text is then settled by its token alone, and an equal text of another tab never settles it. Files
     /// are still told by their name.
     EchoToken,
+    /// A start that is repeated under its key is that start: one whose answer was lost makes no second chat.
+    IdempotentStart,
+    /// Answers that come in pieces are shown while they grow, as one message.
+    Streaming,
+    /// Texts may change after they were told, and change in place.
+    Edits,
+    /// Idling, transfers and steps of authentication are told, not only who comes and goes.
+    SystemEvents,
+    /// The place in the queue is told.
+    QueuePosition,
+    /// The other side's receipts are told: own messages become delivered and read.
+    PeerReceipts,
+    /// Whatever is told live has the id that it has in the history: it can be marked as read, and read from.
+    MessageIds,
+    /// Files wait for a scan, and may be rejected by it after they were sent.
+    FileScans,
+    /// The service says when something may be missing; it is fetched then.
+    GapHints,
+    /// The service may forget its oldest messages while the chat goes on: a gap that reaches so far stays open.
+    HistoryLoss,
+    /// After the customer's end, messages arrive until the service closes the chat: a survey, for instance.
+    Lingering,
+    /// Who comes back to an ended chat is told its last messages, and then the end.
+    FinalTranscript,
+    /// A return that is denied, or a session that is lost, is told apart from a chat that is over.
+    Denials,
+    /// The credentials change while the chat goes on; session data are saved anew.
+    ChangingCredentials,
+    /// Credentials may be refused while the chat goes on: what was accepted waits, and `reconnect` with new ones goes on.
+    RevocableCredentials,
+    /// Connections are replaced before they expire, without a loss.
+    Renewal,
+    /// The way through to the service is asked for its health, and the answers are told.
+    DeepHeartbeat,
     /// A tap on raw traffic.
     RawTap,
     /// A vendor-only command.
@@ -98,6 +133,23 @@ impl fmt::Display for Capability {
             Self::Poll => "polling",
             Self::IdempotentSend => "idempotent sending",
             Self::EchoToken => "client tokens on own echoes",
+            Self::IdempotentStart => "idempotent starting",
+            Self::Streaming => "answers in pieces",
+            Self::Edits => "edited texts",
+            Self::SystemEvents => "idling, transfers and authentication",
+            Self::QueuePosition => "the place in the queue",
+            Self::PeerReceipts => "receipts of the other side",
+            Self::MessageIds => "ids on live messages",
+            Self::FileScans => "scans of files",
+            Self::GapHints => "hints at missing messages",
+            Self::HistoryLoss => "history that forgets its oldest messages",
+            Self::Lingering => "messages after the customer's end",
+            Self::FinalTranscript => "the final transcript after the end",
+            Self::Denials => "denials told apart from the end",
+            Self::ChangingCredentials => "credentials that change",
+            Self::RevocableCredentials => "credentials that are revoked",
+            Self::Renewal => "renewal of connections",
+            Self::DeepHeartbeat => "deep heartbeats",
             Self::RawTap => "the raw tap",
             Self::Vendor => "this vendor command",
         })
@@ -149,7 +201,7 @@ impl FromIterator<Capability> for CapabilitySet {
 
 impl Capability {
     /// Every capability, in declaration order.
-    pub const ALL: [Self; 28] = [
+    pub const ALL: [Self; 45] = [
         Self::Start,
         Self::Join,
         Self::Restore,
@@ -176,6 +228,23 @@ impl Capability {
         Self::Poll,
         Self::IdempotentSend,
         Self::EchoToken,
+        Self::IdempotentStart,
+        Self::Streaming,
+        Self::Edits,
+        Self::SystemEvents,
+        Self::QueuePosition,
+        Self::PeerReceipts,
+        Self::MessageIds,
+        Self::FileScans,
+        Self::GapHints,
+        Self::HistoryLoss,
+        Self::Lingering,
+        Self::FinalTranscript,
+        Self::Denials,
+        Self::ChangingCredentials,
+        Self::RevocableCredentials,
+        Self::Renewal,
+        Self::DeepHeartbeat,
         Self::RawTap,
         Self::Vendor,
     ];
@@ -226,6 +295,8 @@ pub struct Capabilities {
     pub files_max_count: Option<u32>,
     /// MIME types of files that are accepted; empty accepts every one.
     pub file_types: &'static [&'static str],
+    /// Types of raw events that are accepted; empty accepts every one.
+    pub raw_event_types: &'static [&'static str],
     /// Largest page of history, in items.
     pub history_page_max: Option<u32>,
     /// How long a chat goes on without a connection; `None` for as long as the chat lasts.
@@ -252,6 +323,7 @@ impl Capabilities {
             file_max_bytes: None,
             files_max_count: None,
             file_types: &[],
+            raw_event_types: &[],
             history_page_max: None,
             detached_for: None,
             restore_within: None,

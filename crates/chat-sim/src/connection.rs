@@ -445,7 +445,7 @@ impl Handle {
     fn leave(&self, contact: &mut Contact, mint: &mut Mint, end: bool) {
         let profile = &self.centre.profile;
         let customer = contact.customer.clone();
-        let lingers = end && profile.lingers_after_end && contact.ended.is_none();
+        let lingers = end && profile.capabilities.can(Capability::Lingering) && contact.ended.is_none();
         for wire in contact.wires.iter_mut().filter(|wire| wire.id == self.id) {
             if lingers {
                 let deadline = Instant::now() + profile.leave_deadline;

@@ -396,8 +396,11 @@ impl Contact {
         file: NewFile,
     ) -> MessageId {
         let id = AttachmentId::new(mint.id());
-        let status =
-            if profile.scans_files { AttachmentStatus::InProgress } else { AttachmentStatus::Approved };
+        let status = if profile.capabilities.can(Capability::FileScans) {
+            AttachmentStatus::InProgress
+        } else {
+            AttachmentStatus::Approved
+        };
         let own = from.id == self.customer.id;
         let attachment = Attachment {
             id: id.clone(),

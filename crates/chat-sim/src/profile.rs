@@ -42,21 +42,20 @@ pub enum AckDetail {
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Profile {
-    /// Flags and limits. The centre checks them too, as a server would.
+    /// Flags and limits. The centre checks them too, as a server would, and does what they say:
+    /// - [`IdempotentStart`](Capability::IdempotentStart): a start that repeats an earlier key is that start;
+    /// - [`FinalTranscript`](Capability::FinalTranscript): coming back to an ended chat brings the whole transcript and then the
+    ///   end, instead of the error `SessionEnded`;
+    /// - [`Lingering`](Capability::Lingering): after the customer ended the chat, it goes on until the console ends it, or
+    ///   [`leave_deadline`](Self::leave_deadline) has passed;
+    /// - [`FileScans`](Capability::FileScans): files stay `InProgress` until the console approves or rejects them.
     pub capabilities: Capabilities,
     /// How items are ordered.
     pub order: Order,
     /// What the answer to a send tells.
     pub ack: AckDetail,
-    /// A start that repeats an earlier key is that start.
-    pub idempotent_start: bool,
     /// A new connection is told the whole transcript, not only what is new. For centres without history.
     pub replay_on_connect: bool,
-    /// Coming back to an ended chat brings the whole transcript and then the end, instead of the error `SessionEnded`.
-    pub final_transcript: bool,
-    /// After the customer ended the chat, it goes on (a survey, for instance) until the console ends it, or
-    /// [`leave_deadline`](Self::leave_deadline) has passed.
-    pub lingers_after_end: bool,
     /// How long a connection that ended the chat waits for the centre's own end.
     pub leave_deadline: Duration,
     /// A page that starts at a message or cursor contains the item that it starts at.
@@ -73,8 +72,6 @@ pub struct Profile {
     pub heartbeat: Option<Duration>,
     /// Connections per participant; the oldest one is displaced by one too many.
     pub max_connections: Option<usize>,
-    /// Files are scanned: they stay `InProgress` until the console approves or rejects them.
-    pub scans_files: bool,
     /// How long a request takes to reach the centre.
     pub request_latency: Duration,
     /// How long an answer takes to come back; the message's echo may be earlier.
@@ -83,14 +80,16 @@ pub struct Profile {
     pub channel_capacity: usize,
     /// So many items in a row get the same instant (0 and 1: each its own).
     pub equal_instants: u32,
-    /// Every so-manieth live item comes without an id; history has it (0: none).
+    /// Every so-manieth live item comes without an id; history has it (0: none). Goes without
+    /// [`MessageIds`](Capability::MessageIds).
     pub missing_ids: u32,
     /// Every so-manieth live item comes without a time and with an estimated place; history has it (0: none).
     pub missing_times: u32,
 }
 
 impl Profile {
-    /// Everything that a push vendor can do: idempotent sends, receipts, history, files, persistent chat. Ordered by instant.
+    /// Everything that a push vendor can do: idempotent sends, receipts, history, files, persistent chat. Ordered by instant. What
+    /// an end does, and scans of files, are as most vendors have them: the end is the end, and files can be fetched at once.
     pub const fn push() -> Self {
         let mut capabilities = Capabilities::new();
         let mut index = 0;
@@ -98,7 +97,12 @@ impl Profile {
             capabilities = capabilities.with(Capability::ALL[index]);
             index += 1;
         }
-        capabilities = capabilities.without(Capability::Poll).without(Capability::AgentSession);
+        capabilities = capabilities
+            .without(Capability::Poll)
+            .without(Capability::AgentSession)
+            .without(Capability::Lingering)
+            .without(Capability::FinalTranscript)
+            .without(Capability::FileScans);
         capabilities.text_max_bytes = Some(16 * 1024);
         capabilities.user_data_max_bytes = Some(32 * 1024);
         capabilities.file_max_bytes = Some(20 * 1024 * 1024);
@@ -108,10 +112,7 @@ impl Profile {
             capabilities,
             order: Order::Instant,
             ack: AckDetail::Full,
-            idempotent_start: true,
             replay_on_connect: false,
-            final_transcript: false,
-            lingers_after_end: false,
             leave_deadline: Duration::from_secs(10),
             history_inclusive: false,
             empty_pages: false,
@@ -120,7 +121,6 @@ impl Profile {
             connection_lifetime: None,
             heartbeat: None,
             max_connections: None,
-            scans_files: false,
             request_latency: Duration::ZERO,
             answer_latency: Duration::ZERO,
             channel_capacity: 64,
@@ -149,7 +149,11 @@ impl Profile {
     pub const fn push_without_history() -> Self {
         let mut profile = Self::push();
         profile.order = Order::Index;
-        profile.capabilities = profile.capabilities.without(Capability::History);
+        profile.capabilities = profile
+            .capabilities
+            .without(Capability::History)
+            .without(Capability::HistoryLoss)
+            .without(Capability::GapHints);
         profile.capabilities.history_page_max = None;
         profile.replay_on_connect = true;
         profile
@@ -166,9 +170,13 @@ impl Profile {
         profile.capabilities = profile
             .capabilities
             .with(Capability::Poll)
+            .without(Capability::Renewal)
             .without(Capability::History)
+            .without(Capability::HistoryLoss)
+            .without(Capability::GapHints)
             .without(Capability::DeliveredReceipts)
             .without(Capability::ReadReceipts)
+            .without(Capability::PeerReceipts)
             .without(Capability::Async)
             .without(Capability::Persistent)
             .without(Capability::Markdown)
@@ -186,7 +194,12 @@ impl Profile {
         let mut profile = Self::polling();
         profile.replay_on_connect = false;
         profile.history_inclusive = true;
-        profile.capabilities = profile.capabilities.with(Capability::History).with(Capability::Async);
+        profile.capabilities = profile
+            .capabilities
+            .with(Capability::History)
+            .with(Capability::HistoryLoss)
+            .with(Capability::GapHints)
+            .with(Capability::Async);
         profile.capabilities.history_page_max = Some(50);
         profile.capabilities.detached_for = None;
         profile
@@ -195,8 +208,11 @@ impl Profile {
     /// Polled like [`polling`](Self::polling), with history, and echoes that carry the client token: as Genesys GMS v2 over REST.
     pub const fn polling_with_tokens() -> Self {
         let mut profile = Self::polling_with_history();
-        profile.idempotent_start = false;
-        profile.capabilities = profile.capabilities.with(Capability::EchoToken).without(Capability::Async);
+        profile.capabilities = profile
+            .capabilities
+            .with(Capability::EchoToken)
+            .without(Capability::IdempotentStart)
+            .without(Capability::Async);
         profile.capabilities.detached_for = Some(Duration::from_secs(45));
         profile
     }
@@ -205,17 +221,31 @@ impl Profile {
     /// GMS v2 over CometD.
     pub const fn push_with_tokens() -> Self {
         let mut profile = Self::polling_with_tokens();
-        profile.capabilities = profile.capabilities.without(Capability::Poll).with(Capability::Async);
+        profile.capabilities =
+            profile.capabilities.without(Capability::Poll).with(Capability::Renewal).with(Capability::Async);
         profile.capabilities.poll_interval = None;
         profile.capabilities.detached_for = None;
         profile
     }
 
-    /// Push that can send plain text and nothing else.
+    /// Push that can send plain text and nothing else, and tells all that it can tell of a text.
     pub const fn minimal() -> Self {
         let mut profile = Self::push_without_history();
-        profile.capabilities =
-            Capabilities::new().with(Capability::Start).with(Capability::Restore).with(Capability::EchoToken);
+        profile.capabilities = Capabilities::new()
+            .with(Capability::Start)
+            .with(Capability::Restore)
+            .with(Capability::EchoToken)
+            .with(Capability::IdempotentStart)
+            .with(Capability::Streaming)
+            .with(Capability::Edits)
+            .with(Capability::SystemEvents)
+            .with(Capability::QueuePosition)
+            .with(Capability::MessageIds)
+            .with(Capability::Denials)
+            .with(Capability::ChangingCredentials)
+            .with(Capability::RevocableCredentials)
+            .with(Capability::Renewal)
+            .with(Capability::DeepHeartbeat);
         profile
     }
 

@@ -166,7 +166,7 @@ impl SimTransport {
     fn start(&self, request: StartRequest) -> Result<Attempt> {
         let centre = &self.centre.inner;
         let profile = &centre.profile;
-        let known = request.key.as_ref().filter(|_| profile.idempotent_start);
+        let known = request.key.as_ref().filter(|_| profile.capabilities.can(Capability::IdempotentStart));
         if let Some(known) = known.and_then(|key| centre.quietly(|state| state.starts.get(key).copied())) {
             let saved = centre.quietly(|state| saved_session(&state.contacts[known]));
             return Attempt::resume(centre, &saved);
@@ -225,7 +225,7 @@ impl Attempt {
             let profile = &centre.profile;
             let contact = &mut state.contacts[at];
             let ended = contact.ended.is_some();
-            if ended && !profile.final_transcript {
+            if ended && !profile.capabilities.can(Capability::FinalTranscript) {
                 return Err(Error::new(ErrorKind::SessionEnded, "").with_delivery(Delivery::Refused));
             }
             contact.records.connects += 1;

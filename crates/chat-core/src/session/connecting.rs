@@ -248,9 +248,14 @@ impl State {
 
     /// Checks `command` against what the transport can do.
     pub(super) fn check(&self, command: &Command) -> Result<()> {
-        match command.capability() {
-            Some(capability) => self.require(capability),
-            None => Ok(()),
+        if let Some(capability) = command.capability() {
+            self.require(capability)?;
+        }
+        match (command, self.capabilities.raw_event_types) {
+            (Command::Event(event), types) if !types.is_empty() && !types.contains(&&*event.kind) => {
+                Err(Error::invalid_input(format!("raw events of type {:?} are not accepted", event.kind)))
+            }
+            _ => Ok(()),
         }
     }
 

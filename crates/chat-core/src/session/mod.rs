@@ -318,7 +318,7 @@ impl ChatSession {
     /// Sends a raw vendor event.
     ///
     /// # Errors
-    /// `Unsupported`; `InvalidInput` if the service alone announces such events; what the vendor says.
+    /// `Unsupported`, and `InvalidInput` if the vendor takes no events of this type, before anything is sent; what the vendor says.
     ///
     /// # Cancel safety
     /// Dropping the future leaves it unknown whether the event was sent.

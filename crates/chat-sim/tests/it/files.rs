@@ -7,8 +7,8 @@ use std::{
 
 use bytes::Bytes;
 use chat_core::{
-    Ack, AliasKind, AttachmentId, AttachmentStatus, ClientToken, Command, Content, Delivery, Download, Error,
-    ErrorKind, FileAck, FileCommand, FileSource, Outgoing, OutgoingBody, Upload,
+    Ack, AliasKind, AttachmentId, AttachmentStatus, Capability, ClientToken, Command, Content, Delivery,
+    Download, Error, ErrorKind, FileAck, FileCommand, FileSource, Outgoing, OutgoingBody, Upload,
 };
 use chat_sim::{Centre, CommandKind, Fault, FaultRule, Point, Profile};
 use futures::{StreamExt, TryStreamExt, stream::BoxStream};
@@ -114,7 +114,7 @@ async fn limits_that_change_during_the_chat_hold() {
     chat.submit(upload("a", note(10))).await.unwrap();
     let mut tighter = chat.connection.capabilities;
     tighter.file_max_bytes = Some(9);
-    tighter = tighter.without(chat_core::Capability::Notice);
+    tighter = tighter.without(Capability::Notice);
     chat.agent.set_capabilities(tighter);
     let error = chat.submit(upload("b", note(10))).await.unwrap_err();
     assert_eq!(
@@ -158,7 +158,7 @@ async fn an_upload_that_breaks_off_posts_nothing_and_a_short_download_says_so() 
 
 #[tokio::test(start_paused = true)]
 async fn a_scan_comes_to_its_result_on_the_same_item() {
-    let mut chat = chat(centre_of(Profile::push().tuned(|profile| profile.scans_files = true))).await;
+    let mut chat = chat(centre_of(Profile::push().with(Capability::FileScans))).await;
     chat.submit(upload("t", note(10))).await.unwrap();
     let (id, status) = chat.agent.truth().files[0].clone();
     assert_eq!(status, AttachmentStatus::InProgress);

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use chat_core::{
-    Command, ConnectRequest, Content, Continues, Delivery, Direction, EndReason, ErrorKind, Extent,
-    HistoryFrom, Intent, SessionUpdate, StartRequest, SystemEvent, Text, Transport, TransportEvent, UserData,
+    Capability, Command, ConnectRequest, Content, Continues, Delivery, Direction, EndReason, ErrorKind,
+    Extent, HistoryFrom, Intent, SessionUpdate, StartRequest, SystemEvent, Text, Transport, TransportEvent,
+    UserData,
 };
 use chat_sim::{Centre, CommandKind, Profile};
 use futures::StreamExt;
@@ -39,7 +40,7 @@ async fn a_repeated_start_is_the_same_start() {
     let first = start(&centre, request.clone()).await.unwrap();
     let second = start(&centre, request.clone()).await.unwrap();
     assert_eq!(first.session, second.session);
-    let forgetful = centre_of(Profile::push().tuned(|profile| profile.idempotent_start = false));
+    let forgetful = centre_of(Profile::push().without(Capability::IdempotentStart));
     start(&forgetful, request.clone()).await.unwrap();
     start(&forgetful, request).await.unwrap();
     assert_eq!((centre.console().truth().contacts, forgetful.console().truth().contacts), (1, 2));
@@ -166,7 +167,7 @@ async fn a_chat_that_ended_while_away_says_so() {
 #[tokio::test(start_paused = true)]
 async fn the_final_transcript_is_told_where_the_profile_keeps_it() {
     let Chat { centre, connection, agent } =
-        chat(centre_of(Profile::push().tuned(|profile| profile.final_transcript = true))).await;
+        chat(centre_of(Profile::push().with(Capability::FinalTranscript))).await;
     let saved = connection.saved.clone();
     drop(connection);
     agent.say("are you there?").unwrap();
@@ -178,7 +179,7 @@ async fn the_final_transcript_is_told_where_the_profile_keeps_it() {
 
 #[tokio::test(start_paused = true)]
 async fn a_lingering_chat_ends_when_the_service_says_so_or_at_the_deadline() {
-    let profile = Profile::push().tuned(|profile| profile.lingers_after_end = true);
+    let profile = Profile::push().with(Capability::Lingering);
     let mut surveyed = chat(centre_of(profile.clone())).await;
     surveyed.submit(Command::Leave { end: true }).await.unwrap();
     let survey = surveyed.agent.as_system();

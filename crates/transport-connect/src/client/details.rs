@@ -22,6 +22,13 @@ pub(crate) const FILE_MAX_BYTES: u64 = 20 * 1024 * 1024;
 pub(crate) const FILES_MAX_COUNT: u32 = 35;
 /// Largest page of the transcript (§11.1).
 pub(crate) const PAGE_MAX: u32 = 100;
+/// Events that a client may send (§3.3); the others are the service's own to announce.
+const RAW_EVENT_TYPES: &[&str] = &[
+    ContentType::ConnectionAcknowledged.as_str(),
+    ContentType::Typing.as_str(),
+    ContentType::MessageDelivered.as_str(),
+    ContentType::MessageRead.as_str(),
+];
 /// What may be sent (§10.3).
 pub(crate) const FILE_TYPES: &[&str] = &[
     "text/csv",
@@ -212,16 +219,30 @@ pub(crate) fn capabilities(config: &ConnectConfig) -> Capabilities {
         Capability::FileUrl,
         Capability::History,
         Capability::IdempotentSend,
+        Capability::Streaming,
+        Capability::SystemEvents,
+        Capability::PeerReceipts,
+        Capability::MessageIds,
+        Capability::FileScans,
+        Capability::HistoryLoss,
+        Capability::Lingering,
+        Capability::Renewal,
+        Capability::DeepHeartbeat,
         Capability::RawTap,
         Capability::Vendor,
     ]
     .into_iter()
     .fold(Capabilities::new(), Capabilities::with);
     if config.start_chat.is_some() {
-        capabilities =
-            [Capability::Start, Capability::Async, Capability::Persistent, Capability::UserDataBeforeStart]
-                .into_iter()
-                .fold(capabilities, Capabilities::with);
+        capabilities = [
+            Capability::Start,
+            Capability::Async,
+            Capability::Persistent,
+            Capability::UserDataBeforeStart,
+            Capability::IdempotentStart,
+        ]
+        .into_iter()
+        .fold(capabilities, Capabilities::with);
     }
     capabilities.text_max_bytes = Some(TEXT_MAX_BYTES);
     capabilities.user_data_max_bytes = Some(ATTRIBUTES_MAX_BYTES);
@@ -229,6 +250,9 @@ pub(crate) fn capabilities(config: &ConnectConfig) -> Capabilities {
     capabilities.file_max_bytes = Some(FILE_MAX_BYTES);
     capabilities.files_max_count = Some(FILES_MAX_COUNT);
     capabilities.file_types = FILE_TYPES;
+    if !config.any_raw_events {
+        capabilities.raw_event_types = RAW_EVENT_TYPES;
+    }
     capabilities.history_page_max = Some(PAGE_MAX);
     capabilities
 }

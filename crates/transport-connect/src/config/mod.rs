@@ -46,6 +46,8 @@ pub struct ConnectConfig {
     pub allow_loopback: Option<bool>,
     /// Whether such URLs' names may resolve to private addresses, as with private links. Default: no.
     pub allow_private: bool,
+    /// Whether raw events of any type may be sent: for a service that takes more than Amazon's (§3.3). Default: no.
+    pub any_raw_events: bool,
     /// Keep to the vendor's published request rates (§4.3), over all chats of the transport: waits up to 10 s, and beyond that
     /// fails with `RateLimited` before anything is sent. Default: on, except for a custom endpoint, whose rates are unknown.
     #[serde(skip_serializing_if = "Option::is_none")]

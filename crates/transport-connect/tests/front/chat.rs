@@ -1,6 +1,6 @@
 //! Conversations.
 
-use chat_core::{AttachmentStatus, Content, Processing, ReceiptKind};
+use chat_core::{AttachmentStatus, Capability, Content, Processing, ReceiptKind};
 use chat_sim::Profile;
 use http::Method;
 use serde_json::{Value, json};
@@ -237,7 +237,7 @@ async fn a_file_goes_to_the_centre_and_comes_back() {
 
 #[tokio::test(start_paused = true)]
 async fn a_scanned_file_is_told_again_with_its_new_status() {
-    let rig = Rig::with(Profile::push().tuned(|profile| profile.scans_files = true), |_| {});
+    let rig = Rig::with(Profile::push().with(Capability::FileScans), |_| {});
     let (_client, mut socket, contact) = rig.chat().await;
     contact.as_agent("Sam").send_file("macro.docx", "application/msword", "x").unwrap();
     let first = socket.until(|item| item["Type"] == "ATTACHMENT").await.pop().unwrap();

@@ -25,6 +25,13 @@ pub(crate) fn capabilities(config: &GmsConfig, mode: Mode) -> Capabilities {
         Capability::History,
         Capability::UserDataBeforeStart,
         Capability::UserDataDuringChat,
+        // Events have indexes (§5.4).
+        Capability::MessageIds,
+        // Who is back in time reads all of it, the end included (§6).
+        Capability::FinalTranscript,
+        Capability::Denials,
+        // Another chat server gives another alias (§4).
+        Capability::ChangingCredentials,
         Capability::RawTap,
         Capability::Vendor,
     ]

@@ -1,7 +1,7 @@
 //! Files: limits, upload, download, deletion, and what is refused.
 
 use bytes::Bytes;
-use chat_core::AttachmentStatus;
+use chat_core::{AttachmentStatus, Capability};
 use chat_sim::Profile;
 use http::Request;
 use http_body_util::Full;
@@ -192,7 +192,7 @@ async fn files_follow_what_the_backend_can_do() {
 
 #[tokio::test(start_paused = true)]
 async fn a_file_that_is_scanned_is_told_when_it_can_be_fetched() {
-    let rig = Rig::with(Profile::push().tuned(|profile| profile.scans_files = true), |_| {});
+    let rig = Rig::with(Profile::push().with(Capability::FileScans), |_| {});
     let (client, contact) = rig.chat().await;
     for status in [AttachmentStatus::Approved, AttachmentStatus::Rejected] {
         let reply = upload(&client, "a.txt", b"0").await.ok();

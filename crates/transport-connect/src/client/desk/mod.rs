@@ -294,9 +294,16 @@ impl Transport for DeskTransport {
 
     fn capabilities(&self) -> Capabilities {
         let capabilities = capabilities(&self.0.transport.0.config);
-        [Capability::Start, Capability::Async, Capability::Persistent, Capability::UserDataBeforeStart]
-            .into_iter()
-            .fold(capabilities, Capabilities::without)
+        [
+            Capability::Start,
+            Capability::Async,
+            Capability::Persistent,
+            Capability::UserDataBeforeStart,
+            Capability::IdempotentStart,
+            Capability::Lingering,
+        ]
+        .into_iter()
+        .fold(capabilities, Capabilities::without)
     }
 
     async fn connect(&self, request: ConnectRequest) -> Result<Connection, ConnectError> {
