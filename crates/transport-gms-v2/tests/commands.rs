@@ -416,6 +416,26 @@ async fn an_operation_that_fails_for_good_ends_the_chat_only_if_a_refresh_says_s
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_came_to_a_node_without_the_chat_is_sent_again() {
+    // F63: every one of them says that there is no such chat, and a refresh shows that there is.
+    for plan in
+        [Plan::failed(249, true), Plan::failed(404, true), Plan::failed(404, false), Plan::errors(400, 404)]
+    {
+        let server = Server::open();
+        let session = server.session(server.transport()).await;
+        server.plan("send", plan.clone());
+        session.send_text("hello").unwrap().await.unwrap();
+        session.send_text("still here").unwrap().await.unwrap();
+        assert_eq!(server.stored(), ["hello", "still here"], "{plan:?}");
+        assert!(session.ended().is_none(), "{plan:?}");
+        // What is not sent by a queue says so, and can be repeated.
+        server.plan("pushUrl", plan.clone());
+        let error = session.push_url("https://shop.example/").await.unwrap_err();
+        assert_eq!((error.retry(), error.delivery()), (Retry::Backoff, Delivery::NotSent), "{plan:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_end_comes_after_the_last_messages_and_once() {
     let server = Server::open();
     let mut connection = server.start(&server.transport()).await;

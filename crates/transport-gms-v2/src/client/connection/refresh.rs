@@ -1,6 +1,6 @@
 //! Owns refreshing: polls, the look after a doubtful answer, and the end. Source: §5.4, §12.1 rules 1, 2, 7 and 8.
 
-use chat_core::{Ack, Capability, Error, ErrorKind, Lost, PollScope, Result, Terminal};
+use chat_core::{Ack, Capability, Delivery, Error, ErrorKind, Lost, PollScope, Result, Retry, Terminal};
 
 use super::{ChatConnection, Line, is_gone};
 use crate::{
@@ -180,7 +180,12 @@ impl ChatConnection {
                 Err(second) => drop(self.conclude(second)),
             }
         }
-        if self.is_over() { ended(&error) } else { error }
+        match error.kind() {
+            _ if self.is_over() => ended(&error),
+            // The chat goes on, so another node has it than the one that was asked (§4.1); the next one may.
+            ErrorKind::SessionLost | ErrorKind::SessionEnded => elsewhere(&error),
+            _ => error,
+        }
     }
 }
 
@@ -189,4 +194,12 @@ fn ended(error: &Error) -> Error {
     Error::new(ErrorKind::SessionEnded, error.context().to_owned())
         .with_vendor(error.vendor().clone())
         .with_delivery(error.delivery())
+}
+
+/// What was asked for came to a node that does not have the chat.
+fn elsewhere(error: &Error) -> Error {
+    Error::new(ErrorKind::Server, error.context().to_owned())
+        .with_vendor(error.vendor().clone())
+        .with_delivery(Delivery::NotSent)
+        .with_retry(Retry::Backoff)
 }
