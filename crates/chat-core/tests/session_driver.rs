@@ -183,6 +183,35 @@ async fn refused_credentials_are_final_until_new_ones_come() {
     assert_eq!(asked_of(&asked)[3..], ["resume", "history"]);
 }
 
+#[tokio::test]
+async fn a_burst_overruns_no_reader_that_only_waits_for_its_turn() {
+    const MESSAGES: u64 = 2_000;
+    let asked = Asked::default();
+    let (first, sender) = connection(&asked);
+    let session = ChatSession::builder(vendor(&asked, vec![Ok(first)]))
+        .settings(SessionSettings::default().with_auto_delivered(false))
+        .start(StartRequest::named("Ada"))
+        .await
+        .unwrap();
+    let mut events = session.events();
+    let burst = tokio::spawn(async move {
+        for n in 1..=MESSAGES {
+            sender.send(TransportEvent::Message(Box::new(sighting(n, "m")))).await.unwrap();
+        }
+        sender
+    });
+    // All run on one thread: the reader can read only when session and adapter let it.
+    let mut heard = 0;
+    while heard < MESSAGES {
+        match events.next().await.expect("the session goes on") {
+            ChatEvent::Messages(batch) => heard += batch.messages.len() as u64,
+            ChatEvent::Missed { events, .. } => panic!("{events} events were dropped"),
+            _ => {}
+        }
+    }
+    drop(burst.await.unwrap());
+}
+
 #[tokio::test(start_paused = true)]
 async fn history_is_fetched_before_the_queued_send_leaves() {
     let asked = Asked::default();

@@ -9,7 +9,7 @@ use futures::{FutureExt, Stream, StreamExt, future::BoxFuture, stream::FuturesUn
 use tokio::time::{Instant, sleep_until};
 
 use super::{
-    shared::Shared,
+    shared::{Shared, Turn},
     state::{Effect, Ticket},
 };
 use crate::{
@@ -25,9 +25,20 @@ const BATCH: usize = 128;
 
 /// What an effect came to.
 pub(super) enum Outcome {
-    Connected { generation: u64, result: Box<Result<Connection, ConnectError>> },
-    Answered { ticket: Ticket, result: Result<Ack> },
-    Stored { version: Option<u64>, result: Result<()> },
+    Connected {
+        generation: u64,
+        result: Box<Result<Connection, ConnectError>>,
+    },
+    Answered {
+        ticket: Ticket,
+        result: Result<Ack>,
+    },
+    Stored {
+        version: Option<u64>,
+        result: Result<()>,
+    },
+    /// Whoever else waited for this thread has had its turn.
+    Yielded,
 }
 
 struct Driver {
@@ -37,6 +48,8 @@ struct Driver {
     batch: Vec<TransportEvent>,
     /// Answers of the store that are still due: the driver waits for them before it stops, for nothing else.
     keeping: usize,
+    /// Readers have their turn before more is taken from connections.
+    yielding: bool,
 }
 
 /// Runs until the chat is over or the session is closed.
@@ -47,19 +60,25 @@ pub(super) async fn run(shared: Arc<Shared>) {
         streams: Vec::new(),
         batch: Vec::new(),
         keeping: 0,
+        yielding: false,
     };
     driver.run().await;
 }
 
 impl Driver {
     async fn run(&mut self) {
+        let mut took = false;
         loop {
-            let (effects, deadline, done) = self.shared.turn(Instant::now());
+            // A diff for each event, and the batch.
+            let Turn { effects, deadline, crowded, done } = self.shared.turn(Instant::now(), BATCH + 1);
             for effect in effects {
                 self.obey(effect);
             }
             if done && self.keeping == 0 {
                 break;
+            }
+            if std::mem::take(&mut took) && crowded {
+                self.give_way();
             }
             let timer = async {
                 match deadline {
@@ -69,7 +88,8 @@ impl Driver {
             };
             tokio::select! {
                 Some(outcome) = self.working.next(), if !self.working.is_empty() => self.learn(outcome),
-                generation = next_batch(&mut self.streams, &mut self.batch), if !self.streams.is_empty() => {
+                generation = next_batch(&mut self.streams, &mut self.batch), if !self.streams.is_empty() && !self.yielding => {
+                    took = true;
                     let mut state = self.shared.lock();
                     state.on_events(Instant::now(), generation, self.batch.drain(..));
                 }
@@ -109,6 +129,14 @@ impl Driver {
         }
     }
 
+    /// Lets others run once before more is taken: a reader on this thread may only lack its turn. Nobody waits for one that
+    /// does not take it.
+    fn give_way(&mut self) {
+        self.yielding = true;
+        // Among what works, with a waker of its own: events that come meanwhile wake the driver, and must not end it.
+        self.working.push(tokio::task::yield_now().map(|()| Outcome::Yielded).boxed());
+    }
+
     fn keep(&mut self, version: Option<u64>, forget: bool) {
         let shared = Arc::clone(&self.shared);
         self.keeping += 1;
@@ -133,6 +161,7 @@ impl Driver {
                 }
                 Err(error) => state.on_connect_failed(now, generation, error),
             },
+            Outcome::Yielded => self.yielding = false,
             Outcome::Answered { ticket, result } => state.on_answer(now, ticket, result),
             Outcome::Stored { version, result } => {
                 self.keeping -= 1;

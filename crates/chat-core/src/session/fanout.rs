@@ -29,6 +29,17 @@ struct Queue {
     ended: Option<Closing>,
 }
 
+impl Queue {
+    fn push(&mut self, events: &[ChatEvent], capacity: usize) {
+        if self.missed == 0 && self.events.len() + events.len() <= capacity {
+            self.events.extend(events.iter().cloned());
+        } else {
+            self.missed += (self.events.len() + events.len()) as u64;
+            self.events = VecDeque::new();
+        }
+    }
+}
+
 /// How a reader's stream comes to its end.
 #[derive(Debug, Clone)]
 enum Closing {
@@ -83,8 +94,16 @@ impl Fanout {
         self.readers.iter().all(|reader| reader.strong_count() == 0)
     }
 
-    /// Gives `event` to all readers, or to those of one view.
-    pub(super) fn publish(&mut self, event: &ChatEvent, only: Option<View>) {
+    /// Whether a reader that has kept up so far has no room for so many events more.
+    pub(super) fn is_crowded(&self, events: usize) -> bool {
+        self.readers.iter().filter_map(Weak::upgrade).any(|ring| {
+            let queue = ring.lock();
+            queue.missed == 0 && queue.events.len() + events > ring.capacity
+        })
+    }
+
+    /// Gives `events` to all readers, or to those of one view.
+    pub(super) fn publish(&mut self, events: &[ChatEvent], only: Option<View>) {
         let mut gone = false;
         for reader in &self.readers {
             let Some(ring) = reader.upgrade() else {
@@ -94,16 +113,7 @@ impl Fanout {
             if only.is_some_and(|view| view != ring.view) {
                 continue;
             }
-            let mut queue = ring.lock();
-            if queue.missed > 0 {
-                queue.missed += 1;
-            } else if queue.events.len() >= ring.capacity {
-                queue.missed = queue.events.len() as u64 + 1;
-                queue.events = VecDeque::new();
-            } else {
-                queue.events.push_back(event.clone());
-            }
-            drop(queue);
+            ring.lock().push(events, ring.capacity);
             ring.waker.wake();
         }
         if gone {
@@ -159,7 +169,6 @@ impl Events {
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<ChatEvent>> {
-        self.ring.waker.register(cx.waker());
         let mut queue = self.ring.lock();
         if queue.missed > 0 {
             drop(queue);
@@ -173,7 +182,11 @@ impl Events {
             return Poll::Ready(Some(event));
         }
         match queue.ended {
-            None => Poll::Pending,
+            None => {
+                // Publishers need the lock before they wake.
+                self.ring.waker.register(cx.waker());
+                Poll::Pending
+            }
             Some(Closing::Closed | Closing::Done) => Poll::Ready(None),
             Some(Closing::Ended(ref reason)) => {
                 let last = ChatEvent::Ended(reason.clone());

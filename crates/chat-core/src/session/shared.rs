@@ -24,6 +24,18 @@ pub(super) struct Shared {
     keeper: Option<Keeper>,
 }
 
+/// What a turn of the driver came to.
+pub(super) struct Turn {
+    /// What to do.
+    pub(super) effects: Vec<Effect>,
+    /// When to come back.
+    pub(super) deadline: Option<Instant>,
+    /// Another such turn would overrun a reader that has kept up so far.
+    pub(super) crowded: bool,
+    /// All is done.
+    pub(super) done: bool,
+}
+
 /// Saves one session at a time, always the newest state.
 #[derive(Debug)]
 struct Keeper {
@@ -66,15 +78,20 @@ impl Shared {
         result
     }
 
-    /// One turn of the driver: what to do, when to come back, whether all is done.
-    pub(super) fn turn(&self, now: Instant) -> (Vec<Effect>, Option<Instant>, bool) {
+    /// One turn of the driver. `next`: how many events it may bring next time.
+    pub(super) fn turn(&self, now: Instant, next: usize) -> Turn {
         let mut state = self.lock();
         if self.closing.load(Ordering::Acquire) {
             state.begin_close(now);
         }
         state.tick(now);
         state.flush();
-        (mem::take(&mut state.effects), state.deadline(), state.is_done())
+        Turn {
+            effects: mem::take(&mut state.effects),
+            deadline: state.deadline(),
+            crowded: state.fanout.is_crowded(next),
+            done: state.is_done(),
+        }
     }
 
     /// The last handle is gone.

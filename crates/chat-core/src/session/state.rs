@@ -433,7 +433,7 @@ impl State {
     pub(super) fn publish(&mut self, event: ChatEvent) {
         // The rows that an event speaks of are in the reader's copy before the event comes.
         self.flush_diffs();
-        self.fanout.publish(&event, None);
+        self.fanout.publish(&[event], None);
     }
 
     /// Publishes what has come up since the last turn.
@@ -448,9 +448,9 @@ impl State {
             if diffs.is_empty() {
                 continue;
             }
-            for diff in diffs {
-                self.fanout.publish(&ChatEvent::Transcript(Arc::new(diff)), Some(view));
-            }
+            let events: Vec<_> =
+                diffs.into_iter().map(|diff| ChatEvent::Transcript(Arc::new(diff))).collect();
+            self.fanout.publish(&events, Some(view));
             if !self.fanout.wants(view) {
                 self.transcript.want_diffs(view, false);
             }
