@@ -167,6 +167,7 @@ fn fact() -> impl Strategy<Value = Fact> {
     let start = option::of((0..3_i64).prop_map(at));
     prop_oneof![
         12 => sighting().prop_map(Fact::Sight),
+        2 => sighting().prop_map(Fact::Answered),
         1 => (segment(), start).prop_map(|(id, start)| Fact::Segment(id, start)),
         1 => Just(Fact::Own(ParticipantId::new("me"))),
         2 => local,

@@ -35,6 +35,15 @@ pub(super) enum Origin {
     Past,
     /// The answer to an own send.
     Answer,
+    /// Any but the answer, and found to be an own send by its likeness.
+    Echo,
+}
+
+impl Origin {
+    /// Whether it tells of something that was said here.
+    const fn is_of_send(self) -> bool {
+        matches!(self, Self::Answer | Self::Echo)
+    }
 }
 
 impl State {
@@ -86,7 +95,7 @@ impl State {
 
     /// Joins one sighting into the transcript and tells what is new.
     pub(super) fn sight(&mut self, now: Instant, sighting: Sighting, origin: Origin) {
-        if origin != Origin::Answer {
+        if !origin.is_of_send() {
             if let Some(token) = self.own_token(&sighting) {
                 // The row has the vendor's name before its send is told as sent.
                 self.sight_now(now, sighting, origin);
@@ -136,7 +145,10 @@ impl State {
     }
 
     pub(super) fn sight_now(&mut self, now: Instant, sighting: Sighting, origin: Origin) {
-        let change = self.transcript.sight(sighting);
+        let change = match origin {
+            Origin::Answer => self.transcript.answered(sighting),
+            Origin::Live | Origin::Past | Origin::Echo => self.transcript.sight(sighting),
+        };
         let Some(id) = change.row else { return };
         if !change.any && origin != Origin::Live {
             return;
@@ -175,7 +187,7 @@ impl State {
                 if origin == Origin::Live {
                     self.poll_input(now, PollInput::Activity);
                 }
-                if origin != Origin::Answer {
+                if !origin.is_of_send() {
                     let restored = origin == Origin::Past;
                     if restored != self.arrived_restored {
                         self.flush_arrived();

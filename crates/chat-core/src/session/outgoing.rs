@@ -7,6 +7,7 @@ use tokio::{sync::oneshot, time::Instant};
 
 use super::{
     event::{ChatEvent, SentMessage},
+    ingest::Origin,
     settling::shown,
     state::{Origination, State, Ticket, Waiter},
 };
@@ -177,7 +178,7 @@ impl State {
         let input = match result {
             Ok(Ack::Sent(sent)) => {
                 if let Some(told) = &sent.sighting {
-                    self.sight_answer(now, &token, told);
+                    self.sight_own(now, &token, told, Origin::Answer);
                 }
                 OutboxInput::Acked { token, attempt, sent }
             }

@@ -131,7 +131,7 @@ impl State {
     fn settle_over(&mut self, now: Instant, token: ClientToken, body: &OutgoingBody) {
         let echo = self.find_echo(&token, &shown(body));
         if let Some(echo) = &echo {
-            self.sight_answer(now, &token, echo);
+            self.sight_own(now, &token, echo, Origin::Echo);
         }
         self.outbox_input(now, OutboxInput::SettleDone { token, found: echo.is_some() });
     }
@@ -214,7 +214,7 @@ impl State {
         self.awaited = awaited;
         match token {
             Some(token) => {
-                self.sight_answer(now, &token, sighting);
+                self.sight_own(now, &token, sighting, Origin::Echo);
                 true
             }
             None => false,
@@ -230,8 +230,8 @@ impl State {
         }
     }
 
-    /// Links the client token with the vendor's ids, and joins what the answer tells.
-    pub(super) fn sight_answer(&mut self, now: Instant, token: &ClientToken, told: &Sighting) {
+    /// Links the client token with the vendor's ids, and joins what the answer or the echo tells.
+    pub(super) fn sight_own(&mut self, now: Instant, token: &ClientToken, told: &Sighting, origin: Origin) {
         let own = Alias::token(&self.scope(), token);
         let mut told = told.clone();
         let others: Vec<_> = told.aliases.iter().filter(|alias| **alias != own).cloned().collect();
@@ -243,7 +243,7 @@ impl State {
         }
         told.aliases.insert(own);
         told.own = Some(true);
-        self.sight_now(now, told, Origin::Answer);
+        self.sight_now(now, told, origin);
     }
 
     /// Whether the transcript holds a message under one of these names.

@@ -65,6 +65,8 @@ pub(super) struct Known {
     from: Option<Participant>,
     own: Option<bool>,
     quiet: bool,
+    /// Told by the chat itself, and not only by the answer to sending it.
+    heard: bool,
     /// The highest version; the others stand in `rest`, descending.
     version: Option<Version>,
     rest: Option<Box<Rest>>,
@@ -114,6 +116,9 @@ pub(super) struct Record {
     own: Option<bool>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     quiet: bool,
+    /// Told, but only by the answer to sending it.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    answered: bool,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     versions: Vec<Version>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
@@ -171,6 +176,7 @@ impl From<Sighting> for Known {
             from,
             own,
             quiet,
+            heard: true,
             version: None,
             rest: None,
         };
@@ -223,6 +229,11 @@ impl Known {
         self
     }
 
+    /// As told by the answer to sending it.
+    pub(super) fn answered(sighting: Sighting) -> Self {
+        Self { heard: false, ..sighting.into() }
+    }
+
     pub(super) fn with_state(mut self, state: SendState) -> Self {
         self.rest_mut().state = Some(state);
         self
@@ -255,6 +266,10 @@ impl Known {
 
     pub(super) const fn quiet(&self) -> bool {
         self.quiet
+    }
+
+    pub(super) const fn is_heard(&self) -> bool {
+        self.heard
     }
 
     pub(super) fn receipts(&self) -> &[Receipt] {
@@ -431,6 +446,10 @@ impl Known {
         }
         if other.quiet && !this.quiet {
             this.quiet = true;
+            changed.any = true;
+        }
+        if other.heard && !this.heard {
+            this.heard = true;
             changed.any = true;
         }
         if let Some(version) = other.version {
@@ -629,6 +648,7 @@ impl Known {
             from: self.from.clone(),
             own: self.own,
             quiet: self.quiet,
+            answered: self.is_told() && !self.heard,
             versions: self.versions().cloned().collect(),
             pieces: rest.map(|rest| rest.pieces.clone()).unwrap_or_default(),
             receipts: self.receipts().to_vec(),
@@ -664,6 +684,7 @@ impl From<Record> for Known {
             from: record.from,
             own: record.own,
             quiet: record.quiet,
+            heard: !record.seats.is_empty() && !record.answered,
             ..Self::default()
         };
         let rest = Rest {

@@ -100,6 +100,11 @@ impl Transcript {
         self.absorb(sighting.into())
     }
 
+    /// Takes what the answer to sending a message tells of it: its own turn in the chat may be yet to come.
+    pub fn answered(&mut self, sighting: Sighting) -> Change {
+        self.absorb(Known::answered(sighting))
+    }
+
     /// Takes many.
     pub fn sight_all(&mut self, sightings: impl IntoIterator<Item = Sighting>) -> Vec<Change> {
         sightings.into_iter().map(|sighting| self.sight(sighting)).collect()

@@ -181,6 +181,12 @@ impl Row {
         self.known.own() == Some(true)
     }
 
+    /// Whether the chat itself has told of it, live or in its history, and not only the answer to sending it. An answer may overtake
+    /// messages that were stored before; what the chat tells in order, as most do, does not.
+    pub const fn is_heard(&self) -> bool {
+        self.known.is_heard()
+    }
+
     /// What to show: after the preprocessor. `None` for gaps and for rows of which no content is known.
     pub fn content(&self) -> Option<&Content> {
         self.processed.as_deref().or_else(|| self.original())

@@ -72,6 +72,10 @@ fn shown(transcript: &Transcript, view: View) -> Vec<String> {
         .collect()
 }
 
+fn imported(transcript: &Transcript) -> Transcript {
+    Transcript::from_json_lines(transcript.json_lines()).unwrap()
+}
+
 fn read(by: &str) -> Receipt {
     Receipt { by: by.into(), delivered: None, read: Some(at(50)) }
 }
@@ -118,6 +122,28 @@ fn an_own_message_is_settled_in_place() {
     // Nothing turns a sent message back.
     let late = SendState { sent: false, attempt: 7, stage: SendStage::Failed };
     assert!(!transcript.set_send_state(&token("t"), late).any);
+}
+
+#[test]
+fn an_answer_is_not_yet_the_echo() {
+    let mut transcript = Transcript::new();
+    transcript.want_diffs(View::Full, true);
+    transcript.local(LocalRow::new(token("t"), 0, text("hi"), queued()));
+    let heard = |transcript: &Transcript| transcript.get(&token("t")).unwrap().is_heard();
+    assert!(!heard(&transcript), "nobody has told of it");
+    transcript.link(&token("t"), &id("hi")).unwrap();
+    transcript.answered(own("hi", 2));
+    assert!(!heard(&transcript), "the answer tells all of it, and may have overtaken others");
+    let mut restored = imported(&transcript);
+    assert!(!heard(&restored));
+    transcript.take_diffs(View::Full);
+    for transcript in [&mut transcript, &mut restored] {
+        assert!(transcript.sight(own("hi", 2)).any, "the echo is news, though it tells nothing else");
+        assert!(heard(transcript));
+        assert!(!transcript.answered(own("hi", 2)).any, "and a late answer takes nothing back");
+    }
+    assert!(matches!(&*transcript.take_diffs(View::Full), [Diff::Set { row, .. }] if row.is_heard()));
+    assert!(heard(&imported(&transcript)));
 }
 
 #[test]

@@ -15,6 +15,7 @@ use chat_core::{
 #[derive(Debug, Clone)]
 pub(crate) enum Fact {
     Sight(Sighting),
+    Answered(Sighting),
     Segment(SegmentId, Option<Timestamp>),
     Own(ParticipantId),
     Local(LocalRow),
@@ -28,6 +29,7 @@ pub(crate) enum Fact {
 pub(crate) fn tell(transcript: &mut Transcript, fact: &Fact) -> Option<transcript::Change> {
     Some(match fact.clone() {
         Fact::Sight(sighting) => transcript.sight(sighting),
+        Fact::Answered(sighting) => transcript.answered(sighting),
         Fact::Local(row) => transcript.local(row),
         Fact::State(token, state) => transcript.set_send_state(&token, state),
         Fact::Receipt(id, receipt) => transcript.receipt(&id, receipt),
@@ -54,6 +56,7 @@ pub(crate) struct Expected {
     pub(crate) time: Option<(Timestamp, bool)>,
     pub(crate) from: Option<Participant>,
     pub(crate) own: bool,
+    pub(crate) heard: bool,
     pub(crate) original: Option<Content>,
     pub(crate) content: Option<Content>,
     pub(crate) versions: BTreeMap<String, (u32, Option<Arc<str>>)>,
@@ -74,6 +77,7 @@ impl From<&Row> for Expected {
             time: row.time().map(|time| (time.at, time.estimated)),
             from: row.from().cloned(),
             own: row.is_own(),
+            heard: row.is_heard(),
             original: row.original().cloned(),
             content: row.content().cloned(),
             versions: row
@@ -111,6 +115,7 @@ struct Seen {
     sighting: Option<Sighting>,
     local: Option<(u64, Content, Option<Timestamp>)>,
     own: Option<bool>,
+    heard: bool,
     quiet: bool,
     state: Option<SendState>,
     receipts: Vec<Receipt>,
@@ -178,13 +183,15 @@ impl Model {
         let mut seen = Vec::new();
         let mut gaps: BTreeMap<GapId, (Vec<Mark>, bool)> = BTreeMap::new();
         for fact in facts.iter().cloned() {
+            let heard = matches!(fact, Fact::Sight(_));
             match fact {
                 Fact::Segment(id, start) => {
                     let known = model.segments.entry(id).or_default();
                     *known = [*known, start].into_iter().flatten().min();
                 }
                 Fact::Own(id) => drop(model.own.insert(id)),
-                Fact::Sight(sighting) => seen.push(Seen {
+                Fact::Sight(sighting) | Fact::Answered(sighting) => seen.push(Seen {
+                    heard,
                     aliases: sighting.aliases.iter().filter(|a| !a.value.is_empty()).cloned().collect(),
                     own: sighting.own,
                     quiet: sighting.quiet,
@@ -274,6 +281,7 @@ impl Model {
                 time: None,
                 from: None,
                 own: false,
+                heard: false,
                 original: None,
                 content: None,
                 versions: BTreeMap::new(),
@@ -372,6 +380,7 @@ impl Model {
                 time,
                 from,
                 own: seen.iter().any(|seen| seen.own == Some(true)),
+                heard: seen.iter().any(|seen| seen.heard),
                 original,
                 content,
                 versions: versions
