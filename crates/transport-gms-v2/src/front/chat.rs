@@ -7,7 +7,7 @@ use std::{
 
 use chat_core::{
     Capability, ChatEvent, ChatSession, ClientToken, Events, LinkState, OutgoingBody, PendingSend, Role,
-    RosterEvent, Secret,
+    RosterEvent, Secret, View,
 };
 use futures::FutureExt;
 use serde_json::Value;
@@ -193,8 +193,21 @@ impl Chat {
 
     /// Resolves once the message stands in the transcript.
     pub(super) async fn told(&self, token: &ClientToken) {
+        self.while_untold(|state| state.is_untold(token)).await;
+    }
+
+    /// Resolves once what the backend took stands in the transcript.
+    pub(super) async fn said(&self, ticket: u64) {
+        self.while_untold(|state| state.is_unsaid(ticket)).await;
+    }
+
+    async fn while_untold(&self, untold: impl Fn(&State) -> bool) {
         let mut news = self.news();
-        while self.state().is_untold(token) {
+        if untold(&self.state()) {
+            // A backend that is polled shows it no sooner. If a poll is under way, or none can be made, it is shown later.
+            let _ = self.session.poll();
+        }
+        while untold(&self.state()) {
             // The sender lives in `self`: an error cannot be.
             let _ = news.changed().await;
         }
@@ -250,13 +263,27 @@ impl Chat {
     }
 
     pub(super) fn finish(&self, end: End) {
-        self.change(|state| state.finish(end));
+        self.change(|state| {
+            self.release(state);
+            state.finish(end);
+        });
+    }
+
+    /// Rows that waited for those before them are told.
+    fn release(&self, state: &mut State) {
+        if state.withheld_until().is_some() && !state.ended {
+            state.take_rows(&self.session.snapshot(View::Full));
+        }
     }
 
     /// Takes in what the session tells. Says whether the chat is over.
     fn take(&self, events: Vec<ChatEvent>) -> bool {
         let mut roster = false;
         self.change(|state| {
+            let filling = self.session.link_state() == LinkState::Backfilling;
+            if !filling {
+                self.release(state);
+            }
             for event in events {
                 match event {
                     ChatEvent::Participant(event) => {
@@ -265,7 +292,7 @@ impl Chat {
                             state.renamed(&member.who);
                         }
                     }
-                    other => state.take(other),
+                    other => state.take(other, filling),
                 }
             }
             if roster && !state.ended {
@@ -285,14 +312,19 @@ impl Chat {
     fn deadline(&self) -> Option<Instant> {
         let state = self.state();
         let flex = (!self.asynchronous).then(|| state.flex());
-        [flex, state.idle()].into_iter().flatten().min()
+        [flex, state.idle(), state.order_due()].into_iter().flatten().min()
     }
 
     /// Something may be due. Says whether the backend's chat is to end.
     fn tick(&self) -> bool {
         self.change(|state| {
             let now = Instant::now();
-            if !self.asynchronous && state.flex() <= now {
+            let gone = !self.asynchronous && state.flex() <= now;
+            if gone || [state.withheld_until(), state.idle()].into_iter().flatten().any(|due| due <= now) {
+                self.release(state);
+            }
+            state.order_tick(now);
+            if gone {
                 debug!(chat = self.id, "the client is gone");
                 state.finish(End::ClientGone);
                 return true;
@@ -311,6 +343,7 @@ impl Chat {
 
 /// Runs until the chat is over, then keeps it for those who have not heard of its end.
 pub(super) async fn drive(front: Arc<Shared>, chat: Arc<Chat>, mut events: Events) {
+    let mut news = chat.news();
     loop {
         let due = async {
             match chat.deadline() {
@@ -332,6 +365,8 @@ pub(super) async fn drive(front: Arc<Shared>, chat: Arc<Chat>, mut events: Event
                     break;
                 }
             }
+            // Something may be due sooner than before.
+            _ = news.changed() => {}
             () = due => if chat.tick() {
                 chat.give_up().await;
                 break;

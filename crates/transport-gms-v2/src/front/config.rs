@@ -38,6 +38,12 @@ pub struct FrontConfig {
     pub request_within: Duration,
     /// How long a start waits for the backend.
     pub start_within: Duration,
+    /// For how long what was said may wait for its index until everything before it is known: what the client says until the backend
+    /// shows it among what others said, and all of it while the session fetches what it missed. An answer may overtake messages that
+    /// were stored before. After this it is numbered all the same, since some backends show some things never. Below
+    /// [`request_within`](Self::request_within), since the client waits for its index; above the second after which a backend that is
+    /// polled is asked again.
+    pub order_within: Duration,
     /// A chat without a request for so long loses its client, and is over (§6: `flex-disconnect-timeout`).
     pub flex_disconnect: Duration,
     /// Whether asynchronous chats can be asked for; nothing of the above happens to them (§6).
@@ -194,6 +200,7 @@ impl FrontConfig {
             message_max_chars: 14_700,
             request_within: Duration::from_millis(2_500),
             start_within: seconds(10),
+            order_within: Duration::from_millis(1_500),
             flex_disconnect: seconds(45),
             asynchronous: true,
             inactivity: None,

@@ -8,7 +8,7 @@ use chat_core::{
     VendorCommand,
 };
 use serde_json::json;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 use tracing::debug;
 
 use super::{
@@ -265,10 +265,11 @@ impl Shared {
         within: Duration,
     ) -> Result<(), Outcome> {
         let token = pending.token().clone();
-        match timeout(within, &mut pending).await {
+        let until = Instant::now() + within;
+        match timeout_at(until, &mut pending).await {
             Ok(Ok(_)) => {
-                // Told at once, or as soon as its echo says what it is.
-                let _ = timeout(within, chat.told(&token)).await;
+                // As soon as its echo says where it belongs.
+                let _ = timeout_at(until, chat.told(&token)).await;
                 Ok(())
             }
             Ok(Err(error)) => {
@@ -364,11 +365,15 @@ impl Shared {
         said: impl Future<Output = Result<(), Error>>,
     ) -> Result<(), Outcome> {
         let ticket = chat.change(|state| state.expect(content));
-        let result = timeout(self.config.request_within, said).await;
+        let until = Instant::now() + self.config.request_within;
+        let result = timeout_at(until, said).await;
         let taken = matches!(result, Ok(Ok(())));
         chat.change(|state| state.expected(ticket, taken));
         match result {
-            Ok(Ok(())) => Ok(()),
+            Ok(Ok(())) => {
+                let _ = timeout_at(until, chat.said(ticket)).await;
+                Ok(())
+            }
             Ok(Err(error)) => Err(self.outcome_of(chat, &error)),
             Err(_) => Err(self.unanswered()),
         }

@@ -8,7 +8,7 @@ use std::{
 
 use chat_core::{
     Attachment, ChatEvent, ClientToken, Content, Diff, ErrorKind, Member, MessageId, Participant, PollEvent,
-    Role, Row, RowId, SystemEvent, TypingEvent, session::ConnectionEvent,
+    Role, Row, RowId, Snapshot, SystemEvent, TypingEvent, session::ConnectionEvent,
 };
 use tokio::time::Instant;
 
@@ -35,6 +35,10 @@ pub(super) struct State {
     rows: HashMap<RowId, Content>,
     /// What comes in pieces, until it is whole.
     held: HashMap<RowId, Arc<Row>>,
+    /// What the client sent and the backend has, and has not shown among what others said; and until when it may do so.
+    unplaced: HashMap<RowId, (Instant, Arc<Row>)>,
+    /// Until when rows wait for those before them, if some do.
+    withheld: Option<Instant>,
     sends: HashMap<ClientToken, Sending>,
     /// What others said, by index: for receipts.
     messages: Vec<(u64, MessageId)>,
@@ -69,8 +73,18 @@ struct Sending {
 struct Expected {
     ticket: u64,
     content: Content,
+    stage: Stage,
+}
+
+/// How far it has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// The backend was asked.
+    Asked,
+    /// The backend has it, and may show until then where it belongs.
+    Taken(Instant),
     /// It stands in the transcript.
-    told: bool,
+    Told,
 }
 
 /// How a chat comes to its end.
@@ -97,6 +111,8 @@ impl State {
             config,
             rows: HashMap::new(),
             held: HashMap::new(),
+            unplaced: HashMap::new(),
+            withheld: None,
             sends: HashMap::new(),
             messages: Vec::new(),
             expected: VecDeque::new(),
@@ -179,17 +195,21 @@ impl State {
         self.alerted = None;
     }
 
-    pub(super) fn take(&mut self, event: ChatEvent) {
+    /// `filling` while the session fetches what was said before: then rows wait.
+    pub(super) fn take(&mut self, event: ChatEvent, filling: bool) {
         if self.ended {
             return;
         }
         match event {
+            ChatEvent::Transcript(_) | ChatEvent::Missed { .. } if filling => {
+                self.withheld.get_or_insert(Instant::now() + self.config.order_within);
+            }
             ChatEvent::Transcript(diff) => match &*diff {
                 Diff::Insert { row, .. } | Diff::Set { row, .. } => self.take_row(row),
-                Diff::Reset(snapshot) => snapshot.iter().for_each(|row| self.take_row(row)),
+                Diff::Reset(snapshot) => self.take_rows(snapshot),
                 _ => {}
             },
-            ChatEvent::Missed { snapshot, .. } => snapshot.iter().for_each(|row| self.take_row(row)),
+            ChatEvent::Missed { snapshot, .. } => self.take_rows(&snapshot),
             ChatEvent::Typing(typing) => self.take_typing(&typing),
             ChatEvent::Other(raw) => {
                 let system = self.system.clone();
@@ -219,13 +239,63 @@ impl State {
         }
     }
 
+    /// Takes all rows, in order. None waits any longer for those before it.
+    pub(super) fn take_rows(&mut self, snapshot: &Snapshot) {
+        self.withheld = None;
+        snapshot.iter().for_each(|row| self.take_row(row));
+    }
+
+    /// Until when rows wait for those before them, if some do.
+    pub(super) const fn withheld_until(&self) -> Option<Instant> {
+        self.withheld
+    }
+
     fn take_row(&mut self, row: &Arc<Row>) {
-        let Some(content) = row.content().filter(|_| row.gap().is_none()) else { return };
-        let own = row.is_own();
         let pending = row.send_state().is_some_and(|state| !state.sent) && row.place().is_none();
-        if pending {
+        if pending || row.gap().is_some() {
             return;
         }
+        if row.send_state().is_some() && !row.is_heard() {
+            if !self.rows.contains_key(&row.handle()) {
+                let until = Instant::now() + self.config.order_within;
+                self.unplaced.entry(row.handle()).or_insert_with(|| (until, Arc::clone(row))).1 =
+                    Arc::clone(row);
+            }
+            return;
+        }
+        self.unplaced.remove(&row.handle());
+        self.tell_row(row);
+    }
+
+    /// When something no longer waits for what may be before it.
+    pub(super) fn order_due(&self) -> Option<Instant> {
+        let unplaced = self.unplaced.values().map(|(until, _)| *until);
+        let taken = self.expected.iter().filter_map(Expected::due);
+        unplaced.chain(taken).chain(self.withheld).min()
+    }
+
+    /// What has waited long enough for its place is told. Rows that wait for others are not: they are taken all at once.
+    pub(super) fn order_tick(&mut self, now: Instant) {
+        let mut late: Vec<_> = self
+            .unplaced
+            .extract_if(|_, (until, _)| *until <= now)
+            .map(|(_, (until, row))| (until, row))
+            .collect();
+        late.sort_by_key(|(until, row)| (*until, row.handle()));
+        late.iter().for_each(|(_, row)| self.tell_row(row));
+        let mut said = Vec::new();
+        for expected in &mut self.expected {
+            if expected.due().is_some_and(|due| due <= now) {
+                expected.stage = Stage::Told;
+                said.push(expected.content.clone());
+            }
+        }
+        said.iter().for_each(|content| self.say(content));
+    }
+
+    fn tell_row(&mut self, row: &Arc<Row>) {
+        let Some(content) = row.content() else { return };
+        let own = row.is_own();
         let time = self.utc(Some(row));
         // Pieces have no version yet; what this session sends needs none.
         if row.versions().next().is_none() && row.send_state().is_none() {
@@ -371,24 +441,30 @@ impl State {
     /// The client is about to say this; the backend may echo it.
     pub(super) fn expect(&mut self, content: Content) -> u64 {
         self.tickets += 1;
-        if self.expected.len() >= EXPECTED_MOST {
-            self.expected.pop_front();
+        if self.expected.len() >= EXPECTED_MOST
+            && let Some(oldest) = self.expected.pop_front()
+            && oldest.due().is_some()
+        {
+            self.say(&oldest.content);
         }
-        self.expected.push_back(Expected { ticket: self.tickets, content, told: false });
+        self.expected.push_back(Expected { ticket: self.tickets, content, stage: Stage::Asked });
         self.tickets
     }
 
-    /// The backend took it, or not: it is told now, unless an echo was faster.
+    /// The backend took it, or not. Unless an echo was faster, it is told with its echo, or when none has come for long.
     pub(super) fn expected(&mut self, ticket: u64, taken: bool) {
         let Some(at) = self.expected.iter().position(|expected| expected.ticket == ticket) else { return };
         let Some(expected) = self.expected.get_mut(at) else { return };
-        if expected.told || !taken {
+        if expected.stage == Stage::Told || !taken {
             self.expected.remove(at);
             return;
         }
-        expected.told = true;
-        let content = expected.content.clone();
-        self.say(&content);
+        expected.stage = Stage::Taken(Instant::now() + self.config.order_within);
+    }
+
+    /// Whether the backend took it, and it does not stand in the transcript yet.
+    pub(super) fn is_unsaid(&self, ticket: u64) -> bool {
+        self.expected.iter().any(|expected| expected.ticket == ticket && expected.due().is_some())
     }
 
     fn say(&mut self, content: &Content) {
@@ -402,19 +478,19 @@ impl State {
         self.active();
     }
 
-    /// Whether an own row is the echo of what was told here already. One that comes first is told now.
+    /// Whether an own row is the echo of what is said here. It is told now, unless it was before.
     fn is_echo(&mut self, content: &Content) -> bool {
         let Some(at) = self.expected.iter().position(|expected| expected.content == *content) else {
             return false;
         };
-        if let Some(expected) = self.expected.get_mut(at) {
-            if expected.told {
-                self.expected.remove(at);
-                return true;
-            }
-            expected.told = true;
+        let Some(expected) = self.expected.get_mut(at) else { return false };
+        let stage = std::mem::replace(&mut expected.stage, Stage::Told);
+        if stage != Stage::Asked {
+            self.expected.remove(at);
         }
-        self.say(content);
+        if stage != Stage::Told {
+            self.say(content);
+        }
         true
     }
 
@@ -461,6 +537,8 @@ impl State {
             return;
         }
         let time = self.utc(None);
+        // Nothing comes before it any more.
+        self.order_tick(Instant::now() + self.config.order_within);
         let mut unfinished: Vec<_> = std::mem::take(&mut self.held).into_values().collect();
         unfinished.sort_by_key(|row| row.handle());
         for row in unfinished {
@@ -476,6 +554,16 @@ impl State {
         }
         self.depart(CLIENT, time);
         self.ended = true;
+    }
+}
+
+impl Expected {
+    /// When it is told without an echo, if that is all it waits for.
+    const fn due(&self) -> Option<Instant> {
+        match self.stage {
+            Stage::Taken(until) => Some(until),
+            Stage::Asked | Stage::Told => None,
+        }
     }
 }
 

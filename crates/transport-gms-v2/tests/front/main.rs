@@ -8,6 +8,7 @@ mod closure;
 mod cometd;
 mod faults;
 mod files;
+mod order;
 mod rest;
 mod rig;
 mod rules;
