@@ -214,8 +214,7 @@ impl Service {
     fn open(mut config: FrontConfig, heard_within: Duration) -> Self {
         let start = Timestamp::from_millis(1_777_885_200_000).expect("a date in 2026");
         let clock = VirtualClock::starting_at(start);
-        // The service numbers what it hears of first, which is the centre's order only if no answer overtakes what was said before.
-        let profile = Profile::push().tuned(|profile| profile.answer_latency = Duration::from_millis(20));
+        let profile = Profile::push();
         let centre = Centre::builder()
             .profile(profile.clone())
             .clock(Arc::clone(&clock) as Arc<dyn WallClock>)
