@@ -275,12 +275,10 @@ impl Player<'_> {
                 self.note("the network is cut, and nothing comes through")?;
             }
             Act::Burst(who, count) => {
-                let heard = self.stage.heard();
                 let who = self.as_who(who);
                 for number in 1..=*count {
                     who.say(format!("Box {number} of {count} is packed")).context("the centre")?;
                 }
-                self.service(heard, *count).await;
                 self.note(&format!("meanwhile the centre has stored {count} messages"))?;
             }
             Act::Heal => {
@@ -425,19 +423,6 @@ impl Player<'_> {
     async fn centre(&mut self, complaint: &str, met: impl Fn(&Truth) -> bool) {
         if timeout(self.patience(), self.contact.wait_for(met)).await.is_err() {
             self.complaints.push(format!("the centre {complaint}"));
-        }
-    }
-
-    /// Waits until the service has heard so much more of the centre than it had.
-    async fn service(&mut self, before: Option<usize>, more: usize) {
-        let Some(before) = before else { return };
-        let heard = async {
-            while self.stage.heard() < Some(before + more) {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        };
-        if timeout(self.patience(), heard).await.is_err() {
-            self.complaints.push("the service did not hear what the centre has stored".into());
         }
     }
 

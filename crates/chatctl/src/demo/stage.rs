@@ -70,8 +70,6 @@ pub(super) struct Stage {
     pub(super) transport: Arc<dyn Transport>,
     /// Between the two.
     pub(super) cable: Cable,
-    /// Which of the service's fronts numbers what it hears.
-    numbering: Option<Arc<GmsFront>>,
     /// Serves until the stage is gone.
     _serving: JoinSet<()>,
 }
@@ -86,12 +84,10 @@ impl Stage {
         let net = Net::new(&NetConfig::default()).context("the network stack")?;
         let backend: Arc<dyn Transport> = Arc::new(centre.transport());
         let mut serving = JoinSet::new();
-        let mut numbering = None;
         let transport = match way {
             Way::Connect => connect(backend, listener, cable.address(), net, &mut serving),
             Way::Gms | Way::GmsCometd => {
                 let front = GmsFront::new(backend, GmsFrontConfig::new());
-                numbering = Some(Arc::clone(&front));
                 serving.spawn(async move {
                     // Ends with the demo, which misses the service if it ends before.
                     let _ = front.serve(listener).await;
@@ -100,15 +96,7 @@ impl Stage {
             }
         };
         let transport = transport.context("the client")?;
-        Ok(Self { centre, transport, cable, numbering, _serving: serving })
-    }
-
-    /// How many messages the service has heard of from the centre, where that decides the order: what the customer says next comes
-    /// after them.
-    pub(super) fn heard(&self) -> Option<usize> {
-        let front = self.numbering.as_ref()?;
-        let sessions = front.known_chats().into_iter().filter_map(|chat| front.session(&chat));
-        sessions.map(|session| session.transcript().len()).max()
+        Ok(Self { centre, transport, cable, _serving: serving })
     }
 }
 
