@@ -254,4 +254,12 @@ async fn a_file_is_deleted_by_its_id() {
     server.plan("file/x%2Fy/delete", Plan::html(404));
     let error = ask(&connection, FileCommand::Delete { id: "x/y".into() }).await.unwrap_err();
     assert_eq!(error.kind(), &ErrorKind::NotFound, "and an id cannot lead elsewhere");
+    let calls = server.all_calls().len();
+    for id in ["..", ".", ""] {
+        for command in [FileCommand::Delete { id: id.into() }, FileCommand::Download { id: id.into() }] {
+            let error = ask(&connection, command).await.unwrap_err();
+            assert_eq!((error.kind(), error.delivery()), (&ErrorKind::NotFound, Delivery::NotSent), "{id:?}");
+        }
+    }
+    assert_eq!(server.all_calls().len(), calls, "nothing is sent");
 }

@@ -14,6 +14,9 @@ use crate::{
 /// Most bytes that are read of an answer that is no file.
 const ANSWER_MAX_BYTES: usize = 64 * 1024;
 
+/// So much of a wrong type is told, in characters.
+const EXTENSION_SHOWN: usize = 16;
+
 /// The files of one chat.
 pub(crate) struct Files<'a> {
     pub(crate) service: &'a Service,
@@ -146,7 +149,8 @@ fn extension(name: &str) -> &str {
 }
 
 fn wrong_type(upload: &Upload) -> Error {
-    Error::invalid_input(format!("files of type {:?} are not accepted", extension(&upload.name)))
+    let kind: String = extension(&upload.name).chars().take(EXTENSION_SHOWN).collect();
+    Error::invalid_input(format!("files of type {kind:?} are not accepted"))
 }
 
 /// The service's refusal is the same error as this side's: its limits may have changed since they were asked for (F83).
@@ -198,6 +202,8 @@ mod tests {
         for name in ["a.exe", "jpg", "jpg.exe", "a.jp", "a.jpg.", "a.jpgx"] {
             assert_eq!(checked(name, 1, &usual, None), Err(ErrorKind::InvalidInput), "{name}");
         }
+        let long = Upload::from_bytes(format!("a.{}", "x".repeat(10_000)), "text/plain", "x");
+        assert!(check(&long, &usual, None).unwrap_err().context().len() < 100, "of a name little is told");
         let too_large = ErrorKind::TooLarge { limit: 10, actual: 11, unit: "bytes" };
         assert_eq!(checked("a.pdf", 11, &usual, None), Err(too_large));
         let quota = Err(ErrorKind::QuotaExceeded);

@@ -83,15 +83,23 @@ fn source(upload: &Upload) -> impl Stream<Item = io::Result<Bytes>> + Send + 'st
         .filter_map(std::future::ready)
 }
 
-/// As browsers write names: quotes and line ends escaped, everything else as it is, in UTF-8.
+/// A name as browsers write it: quotes and line ends escaped, letters of all languages as they are, in UTF-8. Beyond that, whatever
+/// has a meaning to some reader of headers is escaped, too: a backslash before the closing quote, and control characters.
 fn quoted(name: &str) -> String {
-    name.replace('"', "%22").replace('\r', "%0D").replace('\n', "%0A")
+    let mut out = String::with_capacity(name.len());
+    for c in name.chars() {
+        match c {
+            '"' | '\\' | '\0'..='\x1f' | '\x7f' => drop(write!(out, "%{:02X}", u32::from(c))),
+            _ => out.push(c),
+        }
+    }
+    out
 }
 
-/// A value that cannot begin another header.
+/// A value that cannot begin another header; what is no value of one is not told.
 fn header_text(value: &str) -> String {
     let plain: String = value.chars().filter(|c| !c.is_control()).collect();
-    if plain.is_empty() { "application/octet-stream".into() } else { plain }
+    if plain.is_empty() || !plain.is_ascii() { "application/octet-stream".into() } else { plain }
 }
 
 #[cfg(test)]
@@ -132,6 +140,23 @@ mod tests {
             )
         );
         assert_eq!(*seen.lock().unwrap(), [0, 4]);
+    }
+
+    #[test]
+    fn no_name_and_no_type_breaks_out_of_its_header() {
+        for (name, expected) in [
+            ("C:\\scans\\", "C:%5Cscans%5C"),
+            ("a\"; name=\"secureKey", "a%22; name=%22secureKey"),
+            ("a\r\n\r\nx\r\n--chat", "a%0D%0A%0D%0Ax%0D%0A--chat"),
+            ("a\0b\t\u{7f}", "a%00b%09%7F"),
+            ("\u{202e}fdp.exe \u{2028} Résumé 😀", "\u{202e}fdp.exe \u{2028} Résumé 😀"),
+        ] {
+            assert_eq!(quoted(name), expected);
+        }
+        assert_eq!(header_text("text/plain;\r\n x=1"), "text/plain; x=1");
+        for none in ["", "\r\n", "text/plain; name=é"] {
+            assert_eq!(header_text(none), "application/octet-stream");
+        }
     }
 
     #[derive(Debug)]

@@ -1,6 +1,6 @@
 //! Owns the calls of the service, one attempt each: which address, which headers, which time-out. Source: §1.2, §2, §9.3.
 
-use chat_core::{Error, ErrorKind, Result, Upload};
+use chat_core::{Delivery, Error, ErrorKind, Result, Upload};
 use chat_net::{
     Net,
     http::{Body, CookieJar, Download, Operation as Named, Reply, RequestTimeout},
@@ -122,9 +122,9 @@ impl Service {
             Way::Rest => {
                 let base = self.base.as_deref().ok_or_else(missing)?;
                 let chat = parameters.identity.chat_id.as_deref();
-                let path = operation
-                    .rest_path(chat, parameters.file_id.as_deref())
-                    .ok_or_else(|| Error::new(ErrorKind::Internal, "a call without its ids"))?;
+                let path = operation.rest_path(chat, parameters.file_id.as_deref()).ok_or_else(|| {
+                    Error::new(ErrorKind::NotFound, "an id that is none").with_delivery(Delivery::NotSent)
+                })?;
                 (format!("{base}{path}"), &self.headers)
             }
             Way::Companion => (self.companion.clone().ok_or_else(missing)?, &self.session_headers),

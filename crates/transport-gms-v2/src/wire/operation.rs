@@ -107,15 +107,19 @@ impl Operation {
         })
     }
 
-    /// Its REST path behind the service, from the slash on; empty for a start. `None` if REST does not know it, or an id is missing.
+    /// Its REST path behind the service, from the slash on; empty for a start. `None` if REST does not know it, or an id is missing
+    /// or no segment of a path: an empty one, and those that lead elsewhere whether escaped or not (RFC 3986, 5.2.4).
     pub fn rest_path(self, chat_id: Option<&str>, file_id: Option<&str>) -> Option<String> {
         if self == Self::RequestChat {
             return Some(String::new());
         }
-        let segment = |id: &str| utf8_percent_encode(id, ESCAPED).to_string();
-        let (chat, tail) = (segment(chat_id?), self.tail()?);
+        let segment = |id: Option<&str>| {
+            let id = id.filter(|id| !matches!(*id, "" | "." | ".."))?;
+            Some(utf8_percent_encode(id, ESCAPED).to_string())
+        };
+        let (chat, tail) = (segment(chat_id)?, self.tail()?);
         Some(match self {
-            Self::FileDownload | Self::FileDelete => format!("/{chat}/file/{}/{tail}", segment(file_id?)),
+            Self::FileDownload | Self::FileDelete => format!("/{chat}/file/{}/{tail}", segment(file_id)?),
             _ => format!("/{chat}/{tail}"),
         })
     }
@@ -164,6 +168,18 @@ mod tests {
         }
         assert_eq!(Operation::RequestNotifications.rest_path(Some("c"), Some("f")), None);
         assert_eq!(Operation::FileDelete.rest_path(Some("c"), None), None);
+    }
+
+    #[test]
+    fn an_id_leads_to_its_own_chat_and_nowhere_else() {
+        for id in ["", ".", ".."] {
+            assert_eq!(Operation::Send.rest_path(Some(id), None), None, "{id:?}");
+            assert_eq!(Operation::FileDownload.rest_path(Some("c"), Some(id)), None, "{id:?}");
+        }
+        let path = |id| Operation::Send.rest_path(Some(id), None).unwrap();
+        assert_eq!(path("../x"), "/..%2Fx/send");
+        assert_eq!(path("a?b#c\r\n"), "/a%3Fb%23c%0D%0A/send");
+        assert_eq!(path("..."), "/.../send");
     }
 
     #[test]

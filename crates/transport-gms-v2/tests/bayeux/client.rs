@@ -315,6 +315,25 @@ async fn beyond_its_bound_nothing_more_is_asked_for_until_the_reader_takes_somet
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_socket_is_read_no_further_than_its_reader_can_bear() {
+    let rig = Rig::new(|config| config.max_queue = 100_000);
+    let (publisher, mut deliveries) =
+        rig.client_with(|config| config.max_waiting = 8).handshake().await.unwrap();
+    assert!(publisher.session().unwrap().is_websocket());
+    publisher.publish(CHANNEL, raw("0")).await.unwrap();
+    let session = rig.session();
+    for number in 1..30_000 {
+        session.deliver(CHANNEL, raw(&number.to_string()));
+        tokio::task::yield_now().await;
+    }
+    tokio::time::sleep(Duration::from_secs(120)).await;
+    let (got, closed) = to_the_end(&mut deliveries).await;
+    assert!((64..10_000).contains(&got.len()), "{}", got.len());
+    assert_eq!(got, numbers(0..got.len() as u32), "what was taken is whole");
+    assert!(matches!(closed, Closed::Unconnected(_)), "{closed:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_goodbye_ends_the_session_on_both_sides() {
     for websocket in [false, true] {
         let rig = Rig::new(|_| {});

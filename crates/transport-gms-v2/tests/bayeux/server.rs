@@ -1,11 +1,23 @@
 //! What a client that is not ours notices of the server.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
+use async_trait::async_trait;
+use futures::{FutureExt, StreamExt, channel::mpsc};
 use http::{HeaderMap, StatusCode};
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
-use tokio::time::{Instant, sleep};
-use transport_gms_v2::bayeux::server::{BayeuxServer, ServerConfig};
+use tokio::{
+    task::JoinHandle,
+    time::{Instant, sleep},
+};
+use transport_gms_v2::bayeux::server::{Application, BayeuxServer, Client, Refusal, ServerConfig};
 
 use crate::rig::Echo;
 
@@ -266,4 +278,166 @@ async fn sessions_and_queues_are_bounded() {
     let client = bench.echo.clients.lock().unwrap()[0].clone();
     let taken = (0..5).filter(|_| client.deliver("/service/echo", crate::rig::raw("1"))).count();
     assert_eq!((taken, client.is_open()), (3, false));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_for_which_too_much_waits_is_told_ended() {
+    let mut bench = Bench::new(|config| config.max_queue = 3);
+    let sweeper = tokio::spawn(bench.server.sweeper());
+    let id = bench.session().await;
+    bench.publish(&id, json!(1)).await;
+    let client = bench.echo.clients.lock().unwrap()[0].clone();
+    while client.deliver("/service/echo", crate::rig::raw("1")) {}
+    sleep(Duration::from_secs(11)).await;
+    assert_eq!(*bench.echo.ended.lock().unwrap(), ["Overrun"]);
+    drop(bench);
+    sweeper.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn bodies_and_names_of_channels_are_bounded() {
+    let mut bench = Bench::new(|_| {});
+    let id = bench.session().await;
+    let publish = json!({"channel": "/service/echo", "id": "9", "clientId": id, "data": 1});
+    let (status, _) = bench.ask(&json!(vec![&publish; 65])).await;
+    assert_eq!(status, StatusCode::BAD_REQUEST);
+    let (status, replies) = bench.ask(&json!(vec![&publish; 64])).await;
+    assert_eq!((status, replies.len()), (StatusCode::OK, 128), "each with what it brought about");
+    for (length, successful) in [(1_024, true), (1_025, false)] {
+        let channel = format!("/{}", "x".repeat(length - 1));
+        let request =
+            json!([{"channel": "/meta/subscribe", "id": "3", "clientId": id, "subscription": channel}]);
+        assert_eq!(bench.ask(&request).await.1[0]["successful"], successful, "{length}");
+    }
+}
+
+// ---- sockets ----------------------------------------------------------------------------------------------------------------
+
+/// A socket: frames in, frames out, and the task that serves it.
+struct Socket {
+    frames: mpsc::Sender<String>,
+    told: mpsc::Receiver<String>,
+    task: JoinHandle<()>,
+}
+
+impl Socket {
+    fn open(server: &BayeuxServer) -> Self {
+        let (frames, incoming) = mpsc::channel(1_000);
+        let (outgoing, told) = mpsc::channel(0);
+        let server = server.clone();
+        let task = tokio::spawn(async move { server.socket(&HeaderMap::new(), incoming, outgoing).await });
+        Self { frames, told, task }
+    }
+
+    fn send(&self, message: &Value) {
+        self.frames.clone().try_send(json!([message]).to_string()).unwrap();
+    }
+
+    async fn next(&mut self) -> Vec<Value> {
+        serde_json::from_str(&self.told.next().await.unwrap()).unwrap()
+    }
+
+    /// Takes the session over, from its first connect on.
+    async fn connect(&mut self, id: &str) {
+        let mut request = connect(id);
+        request["advice"] = json!({"timeout": 0});
+        self.send(&request);
+        assert_eq!(self.next().await[0]["successful"], true);
+    }
+
+    async fn session(&mut self) -> String {
+        self.send(&json!({"channel": "/meta/handshake", "id": "1", "version": "1.0"}));
+        let id = self.next().await[0]["clientId"].as_str().unwrap().to_owned();
+        self.connect(&id).await;
+        id
+    }
+
+    async fn closes_within(&mut self, limit: Duration) -> bool {
+        tokio::time::timeout(limit, &mut self.task).await.is_ok()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_two_sockets_of_a_session_the_newest_is_told_and_the_other_let_go() {
+    let bench = Bench::new(|_| {});
+    let mut zombie = Socket::open(&bench.server);
+    let id = zombie.session().await;
+    zombie.send(&json!({"channel": "/service/echo", "id": "9", "clientId": id, "data": 1}));
+    zombie.next().await;
+    let client = bench.echo.clients.lock().unwrap()[0].clone();
+    let mut socket = Socket::open(&bench.server);
+    socket.connect(&id).await;
+    for n in 2..20 {
+        assert!(client.deliver("/service/echo", crate::rig::raw(&n.to_string())));
+        assert_eq!(socket.next().await[0]["data"], n);
+    }
+    assert!(zombie.told.next().now_or_never().is_none(), "nothing vanishes in it");
+    let mut serving = tokio::spawn(async move {
+        loop {
+            socket.send(&connect(&id));
+            socket.next().await;
+        }
+    });
+    assert!(zombie.closes_within(Duration::from_secs(31)).await);
+    assert!(tokio::time::timeout(Duration::from_secs(300), &mut serving).await.is_err());
+    assert!(client.is_open());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_socket_that_serves_nobody_is_closed() {
+    let bench = Bench::new(|_| {});
+    assert!(Socket::open(&bench.server).closes_within(Duration::from_secs(31)).await, "never used");
+    let mut socket = Socket::open(&bench.server);
+    let id = socket.session().await;
+    for _ in 0..10 {
+        socket.send(&connect(&id));
+        assert_eq!(socket.next().await[0]["successful"], true);
+    }
+    bench.server.restart();
+    assert!(socket.closes_within(Duration::from_secs(31)).await, "its session is gone");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_socket_whose_client_takes_nothing_is_closed() {
+    let bench = Bench::new(|_| {});
+    let mut socket = Socket::open(&bench.server);
+    let id = socket.session().await;
+    for _ in 0..10 {
+        socket.send(&json!({"channel": "/service/echo", "id": "9", "clientId": id, "data": 1}));
+    }
+    assert!(socket.closes_within(Duration::from_secs(31)).await);
+    bench.server.sweeper().now_or_never();
+    sleep(Duration::from_secs(10)).await;
+    bench.server.sweeper().now_or_never();
+    assert_eq!(bench.server.sessions(), 0, "and its session is forgotten");
+}
+
+#[tokio::test(start_paused = true)]
+async fn frames_are_bounded_and_so_is_what_is_carried_out_at_once() {
+    /// Answers nothing.
+    #[derive(Default)]
+    struct Busy(AtomicUsize);
+
+    #[async_trait]
+    impl Application for Busy {
+        async fn on_publish(&self, _: &Client, _: &str, _: Box<RawValue>) -> Result<(), Refusal> {
+            self.0.fetch_add(1, Ordering::Relaxed);
+            std::future::pending().await
+        }
+    }
+
+    let busy = Arc::new(Busy::default());
+    let server = BayeuxServer::new(ServerConfig::default(), busy.clone());
+    let mut socket = Socket::open(&server);
+    let id = socket.session().await;
+    let publish = json!({"channel": "/service/echo", "id": "9", "clientId": id, "data": 1});
+    for _ in 0..200 {
+        socket.send(&publish);
+    }
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!(busy.0.load(Ordering::Relaxed), 64);
+
+    let mut socket = Socket::open(&server);
+    socket.frames.try_send(json!(vec![&publish; 65]).to_string()).unwrap();
+    assert!(socket.closes_within(Duration::from_secs(1)).await);
 }

@@ -134,7 +134,10 @@ impl Driver {
                     Some(order) => self.take_order(order),
                     None => ordered = false,
                 },
-                input = self.link.next() => self.take_in(input),
+                // A socket may bring more than was connected for: then it is read no further.
+                input = self.link.next(), if self.waiting.len() < self.max_waiting.saturating_mul(2) => {
+                    self.take_in(input);
+                }
             }
         }
         self.orders.close();

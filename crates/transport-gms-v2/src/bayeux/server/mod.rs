@@ -19,7 +19,7 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use serde_json::{Map, Value, value::RawValue};
 use tokio::{
     sync::{Notify, watch},
-    time::{Instant, sleep_until},
+    time::{Instant, sleep_until, timeout},
 };
 
 pub use self::config::{PerBrowser, ServerConfig, UnknownSession};
@@ -56,6 +56,8 @@ pub enum Ended {
     Disconnected(Map<String, Value>),
     /// No connect came for too long.
     Expired,
+    /// Too much waited for it ([`ServerConfig::max_queue`]).
+    Overrun,
     /// The application closed it.
     Closed,
     /// The server was restarted.
@@ -103,7 +105,8 @@ impl Client {
         &self.id
     }
 
-    /// Delivers a message. `false` if the session is not known (any more).
+    /// Delivers a message. `false` if the session is not known (any more), or is none now because too much waits for it: the
+    /// application is told soon.
     pub fn deliver(&self, channel: &str, data: Box<RawValue>) -> bool {
         let Some(server) = self.server.upgrade() else { return false };
         let mut message = Message::new(channel);
@@ -167,6 +170,11 @@ struct Origin {
     socket: bool,
 }
 
+/// Most messages of one body, or of one frame.
+const BATCH_MAX: usize = 64;
+/// Most requests of one socket that are being carried out. No more is read before one is answered.
+const RUNNING_MAX: usize = 64;
+
 /// Who left, and with which extensions.
 type Goodbye = (Secret, Map<String, Value>);
 
@@ -221,18 +229,26 @@ impl BayeuxServer {
         let (server, changed) = (Arc::downgrade(&self.0), Arc::clone(&self.0.changed));
         async move {
             while let Some(inner) = server.upgrade() {
-                let now = Instant::now();
-                let (expired, next) = {
-                    let mut sessions = inner.lock();
-                    (sessions.expire(now), sessions.next_expiry(now))
-                };
-                Self(inner).tell_ended(expired, &Ended::Expired);
+                let server = Self(inner);
+                server.tell_gone();
+                let next = server.0.lock().next_expiry(Instant::now());
+                drop(server);
                 match next {
                     Some(next) => sleep_until(next).await,
                     None => changed.notified().await,
                 }
             }
         }
+    }
+
+    /// Forgets silent sessions, and tells of all that were forgotten.
+    fn tell_gone(&self) {
+        let (expired, overrun) = {
+            let mut sessions = self.0.lock();
+            (sessions.expire(Instant::now()), sessions.overrun())
+        };
+        self.tell_ended(expired, &Ended::Expired);
+        self.tell_ended(overrun, &Ended::Overrun);
     }
 
     fn tell_ended(&self, ids: Vec<Secret>, how: &Ended) {
@@ -252,7 +268,10 @@ impl BayeuxServer {
     pub async fn exchange(&self, headers: &HeaderMap, body: &[u8]) -> Response<String> {
         let single = body.trim_ascii_start().first() == Some(&b'{');
         let messages = match message::decode(body) {
-            Ok(messages) if !messages.is_empty() && (!single || self.0.lock().config.single_object) => {
+            Ok(messages)
+                if (1..=BATCH_MAX).contains(&messages.len())
+                    && (!single || self.0.lock().config.single_object) =>
+            {
                 messages
             }
             _ => return respond(StatusCode::BAD_REQUEST, &[], None),
@@ -293,12 +312,21 @@ impl BayeuxServer {
         let mut outgoing = std::pin::pin!(outgoing);
         let mut running: FuturesUnordered<BoxFuture<'static, Vec<Message>>> = FuturesUnordered::new();
         let mut bound: Option<Bound> = None;
+        // A socket that serves nobody, or whose client takes nothing, is not kept.
+        let patience = {
+            let sessions = self.0.lock();
+            sessions.config.hold.max(sessions.config.max_interval)
+        };
+        let mut idle_since = Instant::now();
         loop {
             let messages = tokio::select! {
                 biased;
-                frame = incoming.next() => {
+                frame = incoming.next(), if running.len() < RUNNING_MAX => {
                     let Some(frame) = frame else { return };
-                    let Ok(messages) = message::decode(frame.as_bytes()) else { return };
+                    let messages = match message::decode(frame.as_bytes()) {
+                        Ok(messages) if messages.len() <= BATCH_MAX => messages,
+                        _ => return,
+                    };
                     let mut replies = Vec::new();
                     for message in messages {
                         match self.step(message, &origin, true) {
@@ -312,7 +340,14 @@ impl BayeuxServer {
                     replies
                 }
                 Some(messages) = running.next(), if !running.is_empty() => messages,
-                messages = pushed(&mut bound) => messages,
+                messages = pushed(bound.as_mut()), if bound.is_some() => match messages {
+                    Some(messages) => messages,
+                    None => {
+                        (bound, idle_since) = (None, Instant::now());
+                        continue;
+                    }
+                },
+                () = sleep_until(idle_since + patience), if bound.is_none() && running.is_empty() => return,
             };
             // The session of this socket, from its handshake or its first connect on.
             for message in &messages {
@@ -325,8 +360,9 @@ impl BayeuxServer {
             }
             if !messages.is_empty() {
                 let frame = message::encode(&strip_ids(messages));
-                if outgoing.send(frame).await.is_err() {
-                    return;
+                match timeout(patience, outgoing.send(frame)).await {
+                    Ok(Ok(())) => {}
+                    _ => return,
                 }
             }
         }
@@ -336,23 +372,16 @@ impl BayeuxServer {
         match bound {
             Some(bound) if bound.id == id => Some(bound),
             _ => {
-                let mut sessions = self.0.lock();
-                sessions.socket(Instant::now(), &id, true);
-                let signal = sessions.watch(&id)?;
-                drop(sessions);
-                Some(Bound { server: self.clone(), id, signal })
+                let (socket, signal) = self.0.lock().bind(Instant::now(), &id)?;
+                Some(Bound { server: self.clone(), id, socket, signal })
             }
         }
     }
 
     fn step(&self, request: Message, origin: &Origin, alone: bool) -> Step {
-        let now = Instant::now();
-        let mut sessions = self.0.lock();
         // Without a sweeper, or before it runs, a silent session is none all the same.
-        let expired = sessions.expire(now);
-        let (step, left) = self.step_in(&mut sessions, now, request, origin, alone);
-        drop(sessions);
-        self.tell_ended(expired, &Ended::Expired);
+        self.tell_gone();
+        let (step, left) = self.step_in(&mut self.0.lock(), Instant::now(), request, origin, alone);
         if let Some((id, ext)) = left {
             self.tell_ended(vec![id], &Ended::Disconnected(ext));
         }
@@ -515,27 +544,28 @@ impl Drop for Publish {
 struct Bound {
     server: BayeuxServer,
     id: Secret,
+    /// Its number.
+    socket: u64,
     signal: watch::Receiver<Signal>,
 }
 
 impl Drop for Bound {
     fn drop(&mut self) {
-        self.server.0.lock().socket(Instant::now(), &self.id, false);
+        self.server.0.lock().unbind(Instant::now(), &self.id, self.socket);
     }
 }
 
-/// What the session of a socket is given at once.
-async fn pushed(bound: &mut Option<Bound>) -> Vec<Message> {
-    let Some(bound) = bound else { return std::future::pending().await };
+/// What the session of a socket is given at once; `None` if there is no such session any more.
+async fn pushed(bound: Option<&mut Bound>) -> Option<Vec<Message>> {
+    let bound = bound?;
     loop {
         bound.signal.borrow_and_update();
-        match bound.server.0.lock().take_for_socket(&bound.id) {
-            Some(messages) if !messages.is_empty() => return messages,
-            _ => {}
+        let messages = bound.server.0.lock().take_for_socket(&bound.id, bound.socket)?;
+        if !messages.is_empty() {
+            return Some(messages);
         }
-        if bound.signal.changed().await.is_err() {
-            return std::future::pending().await;
-        }
+        // An error means that the session is gone, which the next look shows.
+        let _ = bound.signal.changed().await;
     }
 }
 

@@ -14,6 +14,9 @@ use crate::bayeux::message::{
     WEBSOCKET,
 };
 
+/// Longest name of a channel that is subscribed to, in bytes.
+const CHANNEL_MAX: usize = 1024;
+
 /// What a held connect, or a socket, waits for.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Signal {
@@ -31,8 +34,8 @@ struct Session {
     held: Option<u64>,
     /// Publishes whose reply may carry deliveries.
     publishing: usize,
-    /// Bound to sockets, which take deliveries at once.
-    sockets: usize,
+    /// The socket that takes deliveries at once: the newest, for older ones may lead nowhere.
+    socket: Option<u64>,
     expires: Instant,
     connected: bool,
     shared_browser: bool,
@@ -63,13 +66,16 @@ pub(super) enum Connect {
 pub(super) struct Sessions {
     pub(super) config: ServerConfig,
     all: HashMap<Secret, Session>,
+    /// Forgotten, which nobody was told yet.
+    overrun: Vec<Secret>,
     last_hold: u64,
+    last_socket: u64,
     lost: u64,
 }
 
 impl Sessions {
     pub(super) fn new(config: ServerConfig) -> Self {
-        Self { config, all: HashMap::new(), last_hold: 0, lost: 0 }
+        Self { config, all: HashMap::new(), overrun: Vec::new(), last_hold: 0, last_socket: 0, lost: 0 }
     }
 
     fn advice(&self, shared_browser: bool) -> Advice {
@@ -132,7 +138,7 @@ impl Sessions {
             batch: acknowledge.then_some(0),
             held: None,
             publishing: 0,
-            sockets: 0,
+            socket: None,
             expires: now + self.config.max_interval,
             connected: false,
             shared_browser: false,
@@ -179,7 +185,10 @@ impl Sessions {
         let browser = self.all.get(id).and_then(|session| session.browser.clone());
         let sharing = browser.is_some()
             && self.all.iter().any(|(other, session)| {
-                other != id && session.held.is_some() && session.sockets == 0 && session.browser == browser
+                other != id
+                    && session.held.is_some()
+                    && session.socket.is_none()
+                    && session.browser == browser
             });
         let (hold, limit) = (self.config.hold, self.config.sessions_per_browser);
         let Some(session) = self.all.get_mut(id) else {
@@ -192,7 +201,7 @@ impl Sessions {
                 queued.batch = None;
             }
         }
-        let shared = sharing && session.sockets == 0 && limit == super::PerBrowser::One;
+        let shared = sharing && session.socket.is_none() && limit == super::PerBrowser::One;
         let changed = std::mem::replace(&mut session.shared_browser, shared) != shared;
         let first = !std::mem::replace(&mut session.connected, true);
         let asked = request.advice.and_then(|advice| advice.timeout).map(Duration::from_millis);
@@ -260,7 +269,7 @@ impl Sessions {
         }
         // Sockets take what comes without the connect's help, unless it is acknowledged.
         let news = session.has_news()
-            && (session.sockets == 0 || session.batch.is_some())
+            && (session.socket.is_none() || session.batch.is_some())
             && (session.publishing == 0 || session.batch.is_some() || !self.config.deliver_with_publish);
         if news || now >= until {
             Connect::Answered(self.answer(now, id, request, None))
@@ -302,6 +311,9 @@ impl Sessions {
     }
 
     pub(super) fn subscribe(&mut self, id: &Secret, request: &Message, on: bool) -> Message {
+        if request.subscription.iter().any(|channel| channel.len() > CHANNEL_MAX) {
+            return Self::refusal(request, 403, "a channel's name is too long");
+        }
         if let Some(session) = self.all.get_mut(id) {
             for channel in &request.subscription {
                 let room = session.subscriptions.len() < self.config.max_subscriptions;
@@ -342,13 +354,14 @@ impl Sessions {
     /// Queues a message for a session. `false` if the session is not known, or its queue is full (it is forgotten then).
     pub(super) fn deliver(&mut self, id: &Secret, message: Message) -> bool {
         let Some(session) = self.all.get_mut(id) else { return false };
-        let reachable = session.held.is_some() || session.sockets > 0 || session.publishing > 0;
+        let reachable = session.held.is_some() || session.socket.is_some() || session.publishing > 0;
         if self.config.lose_unheld && session.batch.is_none() && !reachable {
             self.lost += 1;
             return true;
         }
         if session.queue.len() >= self.config.max_queue {
             self.forget(id);
+            self.overrun.push(id.clone());
             return false;
         }
         session.queue.push_back(Queued { batch: None, message });
@@ -356,19 +369,28 @@ impl Sessions {
         true
     }
 
-    /// A socket serves this session from now on, or no longer.
-    pub(super) fn socket(&mut self, now: Instant, id: &Secret, on: bool) {
+    /// A socket serves this session from now on: the one of this number. `None` if the session is not known (any more).
+    pub(super) fn bind(&mut self, now: Instant, id: &Secret) -> Option<(u64, watch::Receiver<Signal>)> {
         let expires = now + self.config.max_interval;
-        if let Some(session) = self.all.get_mut(id) {
-            session.sockets = if on { session.sockets + 1 } else { session.sockets.saturating_sub(1) };
-            session.expires = expires;
+        let session = self.all.get_mut(id)?;
+        self.last_socket += 1;
+        (session.socket, session.expires) = (Some(self.last_socket), expires);
+        session.wake.send_modify(|_| {});
+        Some((self.last_socket, session.wake.subscribe()))
+    }
+
+    /// The socket of this number is gone.
+    pub(super) fn unbind(&mut self, now: Instant, id: &Secret, socket: u64) {
+        let expires = now + self.config.max_interval;
+        if let Some(session) = self.all.get_mut(id).filter(|session| session.socket == Some(socket)) {
+            (session.socket, session.expires) = (None, expires);
         }
     }
 
-    /// What a socket of this session may send at once. `None` if the session is not known any more.
-    pub(super) fn take_for_socket(&mut self, id: &Secret) -> Option<Vec<Message>> {
+    /// What this socket may send at once. `None` if its session is not known any more, or has another socket.
+    pub(super) fn take_for_socket(&mut self, id: &Secret, socket: u64) -> Option<Vec<Message>> {
         let with_publish = self.config.deliver_with_publish;
-        let session = self.all.get_mut(id)?;
+        let session = self.all.get_mut(id).filter(|session| session.socket == Some(socket))?;
         let now = session.batch.is_none() && (session.publishing == 0 || !with_publish);
         Some(if now { session.take() } else { Vec::new() })
     }
@@ -381,6 +403,11 @@ impl Sessions {
     /// Whether the session is known.
     pub(super) fn knows(&self, id: &Secret) -> bool {
         self.all.contains_key(id)
+    }
+
+    /// Those that were forgotten because too much waited for them.
+    pub(super) fn overrun(&mut self) -> Vec<Secret> {
+        std::mem::take(&mut self.overrun)
     }
 
     /// Forgets the sessions that have been silent for too long, and names them.
