@@ -332,6 +332,9 @@ mod tests {
             (Operation::Send, 204, ErrorKind::Refused),
             (Operation::Send, 401, ErrorKind::AccessDenied),
             (Operation::Refresh, 404, ErrorKind::SessionLost),
+            (Operation::Send, 249, ErrorKind::Refused),
+            (Operation::Send, 416, ErrorKind::Server),
+            (Operation::Send, 500, ErrorKind::Server),
             (Operation::Send, 503, ErrorKind::Server),
         ] {
             let as_400 = fails(operation, 400, &errors(code));

@@ -70,10 +70,11 @@ async fn the_chat_is_there_from_its_first_event_on() {
     })
     .await;
     assert!(!session.capabilities().can(Capability::Poll));
-    assert_eq!(
-        session.poll().unwrap_err().kind(),
-        &ErrorKind::Unsupported { capability: Capability::Poll, transport: session.transport() }
-    );
+    let refused = ErrorKind::Unsupported { capability: Capability::Poll, transport: session.transport() };
+    for asked in [session.poll(), session.start_poll(), session.stop_poll(), session.reset_poll_exceptions()]
+    {
+        assert_eq!(asked.unwrap_err().kind(), &refused);
+    }
 }
 
 #[tokio::test(start_paused = true)]

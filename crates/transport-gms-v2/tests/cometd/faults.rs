@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use chat_core::session::ConnectionEvent;
-use chat_core::{Capability, ChatEvent, ChatSession, ErrorKind, PollEvent, SessionSettings, StartRequest};
+use chat_core::{
+    Capability, ChatEvent, ChatSession, ErrorKind, PollEvent, SavedSession, SessionSettings, StartRequest,
+};
 use transport_gms_v2::front::{Instead, Operation};
 
 use crate::rig::{Rig, data_url, event, long_polling, shows, shows_text, texts};
@@ -193,16 +195,28 @@ async fn when_cometd_fails_too_often_the_chat_is_polled() {
     assert!(!session.capabilities().can(Capability::Poll));
     contact.as_agent("Maria").say("before").unwrap();
     shows_text(&session, "before").await;
+    let before = session.session_data().unwrap();
     // The CometD server is gone for good; the rest of the service is there.
     rig.front.cometd().unwrap().configure(|config| config.max_sessions = 0);
     rig.front.cometd().unwrap().restart();
     contact.as_agent("Maria").say("meanwhile").unwrap();
+    let between = session.send_text("between").unwrap();
     shows(&session, "polling", |session| session.capabilities().can(Capability::Poll)).await;
     shows_text(&session, "meanwhile").await;
+    between.await.unwrap();
     session.send_text("polled").unwrap().await.unwrap();
     contact.as_agent("Maria").say("after").unwrap();
     shows_text(&session, "after").await;
-    assert_eq!(session.session_data().unwrap().text("mode"), Some("polling"));
+    assert_eq!(texts(&session), ["before", "meanwhile", "between", "polled", "after"], "nothing twice");
+    assert_eq!(contact.truth().own_texts(), ["between", "polled"]);
+    let after = session.session_data().unwrap();
+    assert_eq!(after.text("mode"), Some("polling"));
+    for key in ["sessionID", "secureKey", "userId"] {
+        assert_eq!(after.text(key), before.text(key), "{key}");
+    }
+    let position = |data: &SavedSession| data.data["transcriptPosition"].as_u64().unwrap();
+    assert!(position(&before) > 1 && position(&after) > position(&before));
+    assert_eq!(rig.console.contacts().len(), 1, "no second chat");
 }
 
 #[tokio::test(start_paused = true)]
