@@ -66,7 +66,7 @@ pub(crate) async fn a_send_into_a_half_open_connection_arrives_once(world: &mut 
 pub(crate) async fn a_flapping_link_loses_nothing_and_storms_nobody(world: &mut World) {
     let chat = world.start().await;
     chat.live().await;
-    let before = chat.truth().await.connects;
+    let before = chat.truth().await;
     let mut expected = Vec::new();
     for round in 0..20 {
         world.disturb(Disturbance::Break);
@@ -76,8 +76,11 @@ pub(crate) async fn a_flapping_link_loses_nothing_and_storms_nobody(world: &mut 
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
     chat.shows(&expected).await;
-    let connects = chat.truth().await.connects - before;
+    let after = chat.truth().await;
+    let (connects, submits) = (after.connects - before.connects, after.submits - before.submits);
     assert!(connects <= 20, "one connection a loss at most: {connects}");
+    // Where nothing connects clients, their polls could be the storm.
+    assert!(submits <= 60, "a few requests a loss at most: {submits}");
 }
 
 pub(crate) async fn a_renewal_loses_nothing_and_is_no_loss(world: &mut World) {
