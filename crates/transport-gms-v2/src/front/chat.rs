@@ -245,6 +245,11 @@ impl Chat {
         self.state().alias += 1;
     }
 
+    /// A CometD session asked to hear of the chat.
+    pub(super) fn count_listening(&self) {
+        self.state().listenings += 1;
+    }
+
     /// A CometD session is attached, or no longer.
     pub(super) fn attach(&self, on: bool) {
         let mut state = self.state();

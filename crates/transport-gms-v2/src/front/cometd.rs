@@ -354,6 +354,7 @@ impl Hub {
 
     /// From now on the session hears of the chat.
     fn attach(&self, front: &Arc<Shared>, client: &Client, channel: &str, chat: Arc<Chat>, next: u64) {
+        chat.count_listening();
         if let Some(known) = self.attachment(client, &chat) {
             let mut told = lock(&known.told);
             told.next = told.next.max(next);
@@ -425,6 +426,12 @@ impl Attachment {
         };
         told.own += reply.events().iter().filter(is_own).count() as u64;
         told.next = reply.next_position.unwrap_or(told.next);
+        if let Some(events) = &mut reply.messages {
+            events.drain(..front.faults.lost(events.len()));
+            if events.is_empty() {
+                return;
+            }
+        }
         front.disturb(&self.chat, &mut reply);
         deliver(&self.client, &self.channel, &reply);
     }

@@ -24,6 +24,9 @@ pub struct FrontFaults {
     pub duplicate_events: u32,
     /// Replies whose events come in reverse (§5.4).
     pub reverse_events: u32,
+    /// Events that are not pushed over CometD, though they stand in the transcript. Of several sessions, the one that would have
+    /// been told next misses them.
+    pub lose_pushes: u32,
     /// The chat server fails, and another one takes over (§8.1). Happens to every chat at the next call.
     pub failover: Option<Failover>,
 }
@@ -152,6 +155,14 @@ impl FaultState {
 
     pub(super) fn failover(&self) -> Option<Failover> {
         self.lock().failover.take()
+    }
+
+    /// How many of so many events are not pushed.
+    pub(super) fn lost(&self, events: usize) -> usize {
+        let mut faults = self.lock();
+        let lost = faults.lose_pushes.min(u32::try_from(events).unwrap_or(u32::MAX));
+        faults.lose_pushes -= lost;
+        lost as usize
     }
 
     /// What happens to a reply that holds events, or none.

@@ -219,6 +219,12 @@ impl GmsFront {
         self.shared.chat(chat_id).is_some_and(|chat| chat.is_heard(within))
     }
 
+    /// How often CometD sessions asked to hear of a chat so far, with its start or afterwards: once for each time that a client
+    /// connects.
+    pub fn listenings(&self, chat_id: &str) -> u64 {
+        self.shared.chat(chat_id).map_or(0, |chat| chat.state().listenings)
+    }
+
     /// How many refreshes of a chat were under way at a time, at most: a client's never overlap.
     pub fn refreshes_at_once(&self, chat_id: &str) -> u32 {
         self.shared.chat(chat_id).map_or(0, |chat| chat.refreshes_at_once())

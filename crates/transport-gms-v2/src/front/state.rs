@@ -49,6 +49,8 @@ pub(super) struct State {
     pub(super) unpolled: bool,
     /// Whoever keeps the chat alive without asking: attached CometD sessions.
     pub(super) attached: usize,
+    /// How often CometD sessions asked to hear of the chat.
+    pub(super) listenings: u64,
     /// When the last request came.
     pub(super) asked: Instant,
     /// When the last CometD session was detached.
@@ -120,6 +122,7 @@ impl State {
             alias: 200 + u32::from(random_byte()),
             unpolled: false,
             attached: 0,
+            listenings: 0,
             asked: now,
             detached: now,
             refreshes: Refreshes::default(),

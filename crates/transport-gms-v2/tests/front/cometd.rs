@@ -315,6 +315,30 @@ async fn faults_reach_cometd_too() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_push_can_be_lost_and_is_told_when_asked_for() {
+    let rig = Rig::new();
+    let mut session = Session::open(&rig).await;
+    session.start().await;
+    let contact = rig.console.last_contact().unwrap();
+    rig.faults(|faults| faults.lose_pushes = 2);
+    contact.as_agent("Maria").say("lost, as the joining").unwrap();
+    assert!(session.is_silent().await);
+    contact.as_agent("Maria").say("heard").unwrap();
+    assert_eq!(lines(&events(&session.data().await)), ["4 Message Maria#2 heard"]);
+    session.publish("requestNotifications", json!({"transcriptPosition": 2})).await;
+    assert_eq!(
+        lines(&events(&session.data().await)),
+        [
+            "2 ParticipantJoined Maria#2 -",
+            "3 Message Maria#2 lost, as the joining",
+            "4 Message Maria#2 heard"
+        ]
+    );
+    assert_eq!(rig.front.faults().lose_pushes, 0);
+    assert_eq!(rig.front.listenings(&rig.front.chat_ids()[0]), 2, "the start, and the question");
+}
+
+#[tokio::test(start_paused = true)]
 async fn files_go_through_the_companion() {
     let rig = Rig::tuned(|config| config.companion_cookie = false);
     let mut session = Session::open(&rig).await;
