@@ -46,8 +46,6 @@ chat_conformance::conformance!(
         "revoked_credentials_keep_what_was_accepted",
         "the_chat_goes_on_after_a_transfer",
         "the_place_in_the_queue_is_told",
-        "what_vanishes_unnoticed_is_fetched_on_a_hint",
-        "without_an_echo_the_answer_is_enough",
     ]
 );
 
@@ -90,7 +88,5 @@ chat_conformance::conformance!(
         "revoked_credentials_keep_what_was_accepted",
         "the_chat_goes_on_after_a_transfer",
         "the_place_in_the_queue_is_told",
-        "what_vanishes_unnoticed_is_fetched_on_a_hint",
-        "without_an_echo_the_answer_is_enough",
     ]
 );

@@ -121,8 +121,6 @@ chat_conformance::conformance!(
         "the_place_in_the_queue_is_told",
         "the_systems_hint_shortens_a_wait",
         "typing_of_others_shows_and_expires",
-        "what_vanishes_unnoticed_is_fetched_on_a_hint",
-        "without_an_echo_the_answer_is_enough",
     ]
 );
 
@@ -181,7 +179,5 @@ chat_conformance::conformance!(
         "the_place_in_the_queue_is_told",
         "the_systems_hint_shortens_a_wait",
         "typing_of_others_shows_and_expires",
-        "what_vanishes_unnoticed_is_fetched_on_a_hint",
-        "without_an_echo_the_answer_is_enough",
     ]
 );

@@ -249,8 +249,8 @@ impl ContactCentre for Service {
         let mut truth = ContactCentre::truth(&self.console, chat).await;
         let id = self.chat_id(chat).unwrap_or_default();
         truth.connections = self.is_heard(&id).into();
-        // Polls follow each other, and nothing connects them.
-        truth.connects = 0;
+        // Polls follow each other, and nothing connects them: then there are none.
+        truth.connects = self.front.listenings(&id);
         truth.polls_at_once = self.front.refreshes_at_once(&id);
         truth.submits = self.front.requests();
         // That a message was fetched, the front tells by itself.
@@ -263,7 +263,11 @@ impl ContactCentre for Service {
     }
 
     async fn act(&self, chat: usize, actor: &Actor, action: Action) -> Result<Option<MessageId>> {
-        ContactCentre::act(&self.console, chat, actor, action).await
+        match action {
+            // The numbers of what follows say that something is missing.
+            Action::HintGap => Ok(None),
+            action => ContactCentre::act(&self.console, chat, actor, action).await,
+        }
     }
 
     async fn changed(&self) {
@@ -341,6 +345,7 @@ impl Network for Between {
             }
             (_, Disturbance::Duplicate(_)) => self.order(|faults| faults.duplicate_events = u32::MAX),
             (_, Disturbance::Reorder(_)) => self.order(|faults| faults.reverse_events = u32::MAX),
+            (_, Disturbance::Lose(events)) => self.order(|faults| faults.lose_pushes += events),
             (_, Disturbance::StoreThenCut(request)) => {
                 self.instead(self.mode.operation(request), Instead::LoseEverything, 1);
             }
@@ -414,11 +419,10 @@ impl Harness for Bench {
         let powers = [
             // Messages have indexes of the service's own.
             Power::SharedIds,
-            // Nothing is told of the place in a queue, of receipts, of a transfer; nothing is hinted at.
+            // Nothing is told of the place in a queue, of receipts, of a transfer.
             Power::Queue,
             Power::Receipts,
             Power::Transfer,
-            Power::Lose,
             // Texts are never edited, and are told when they are whole; a question is told as a text.
             Power::Edit,
             Power::Stream,
@@ -442,7 +446,8 @@ impl Harness for Bench {
         // Who comes back within 45 seconds reads all of it.
         .with(Power::FinalTranscript);
         let powers = match self.mode {
-            Mode::Polling => powers.without(Power::LosesConnections),
+            // Whoever asks is answered with all there is.
+            Mode::Polling => powers.without(Power::LosesConnections).without(Power::Lose),
             Mode::LongPolling | Mode::WebSocket => powers,
         };
         match &self.between.way {
