@@ -281,6 +281,25 @@ async fn sessions_and_queues_are_bounded() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn silent_sessions_are_unknown_and_make_room_before_anybody_sweeps() {
+    let mut bench = Bench::new(|config| config.max_sessions = 1);
+    let id = bench.session().await;
+    sleep(Duration::from_secs(11)).await;
+    assert_eq!(bench.publish(&id, json!(1)).await[0]["error"], "402::Unknown client");
+    assert_eq!(bench.echo.ended.lock().unwrap().len(), 1);
+    let cookie = bench.cookie.clone();
+    let mut headers = HeaderMap::new();
+    headers.insert("cookie", cookie.unwrap().parse().unwrap());
+    assert!(!bench.server.knows_browser(&headers), "nor is its browser known");
+    for _ in 0..3 {
+        bench.session().await;
+        assert!(bench.server.knows_browser(&headers));
+        sleep(Duration::from_secs(11)).await;
+    }
+    assert_eq!(*bench.echo.ended.lock().unwrap(), ["Expired"; 3]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_session_for_which_too_much_waits_is_told_ended() {
     let mut bench = Bench::new(|config| config.max_queue = 3);
     let sweeper = tokio::spawn(bench.server.sweeper());

@@ -170,6 +170,8 @@ struct Origin {
     socket: bool,
 }
 
+/// Sessions are looked through this often at most.
+const SWEEP: Duration = Duration::from_millis(100);
 /// Most messages of one body, or of one frame.
 const BATCH_MAX: usize = 64;
 /// Most requests of one socket that are being carried out. No more is read before one is answered.
@@ -234,7 +236,7 @@ impl BayeuxServer {
                 let next = server.0.lock().next_expiry(Instant::now());
                 drop(server);
                 match next {
-                    Some(next) => sleep_until(next).await,
+                    Some(next) => sleep_until(next.max(Instant::now() + SWEEP)).await,
                     None => changed.notified().await,
                 }
             }
@@ -379,9 +381,12 @@ impl BayeuxServer {
     }
 
     fn step(&self, request: Message, origin: &Origin, alone: bool) -> Step {
-        // Without a sweeper, or before it runs, a silent session is none all the same.
-        self.tell_gone();
-        let (step, left) = self.step_in(&mut self.0.lock(), Instant::now(), request, origin, alone);
+        let now = Instant::now();
+        let due = self.0.lock().is_due(now, &request);
+        if due {
+            self.tell_gone();
+        }
+        let (step, left) = self.step_in(&mut self.0.lock(), now, request, origin, alone);
         if let Some((id, ext)) = left {
             self.tell_ended(vec![id], &Ended::Disconnected(ext));
         }

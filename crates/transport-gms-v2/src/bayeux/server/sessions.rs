@@ -1,7 +1,7 @@
 //! Owns the server's side of the protocol, without I/O: sessions, their queues, and which connect is held. Source: §9.1.
 
 use std::{
-    collections::{BTreeSet, HashMap, VecDeque},
+    collections::{BTreeSet, HashMap, HashSet, VecDeque, hash_map::Entry},
     time::Duration,
 };
 
@@ -66,6 +66,8 @@ pub(super) enum Connect {
 pub(super) struct Sessions {
     pub(super) config: ServerConfig,
     all: HashMap<Secret, Session>,
+    /// The sessions of each browser.
+    of_browser: HashMap<Secret, HashSet<Secret>>,
     /// Forgotten, which nobody was told yet.
     overrun: Vec<Secret>,
     last_hold: u64,
@@ -75,7 +77,15 @@ pub(super) struct Sessions {
 
 impl Sessions {
     pub(super) fn new(config: ServerConfig) -> Self {
-        Self { config, all: HashMap::new(), overrun: Vec::new(), last_hold: 0, last_socket: 0, lost: 0 }
+        Self {
+            config,
+            all: HashMap::new(),
+            of_browser: HashMap::new(),
+            overrun: Vec::new(),
+            last_hold: 0,
+            last_socket: 0,
+            lost: 0,
+        }
     }
 
     fn advice(&self, shared_browser: bool) -> Advice {
@@ -132,6 +142,9 @@ impl Sessions {
             return reply;
         }
         let acknowledge = self.config.acknowledge && request.ack() == Some(Ack::Supported(true));
+        if let Some(browser) = &browser {
+            self.of_browser.entry(browser.clone()).or_default().insert(client_id.clone());
+        }
         let session = Session {
             browser,
             queue: VecDeque::new(),
@@ -182,14 +195,10 @@ impl Sessions {
 
     /// Takes a connect in. `alone`: it came without company and may be held.
     pub(super) fn connect(&mut self, now: Instant, id: &Secret, request: &Message, alone: bool) -> Connect {
-        let browser = self.all.get(id).and_then(|session| session.browser.clone());
-        let sharing = browser.is_some()
-            && self.all.iter().any(|(other, session)| {
-                other != id
-                    && session.held.is_some()
-                    && session.socket.is_none()
-                    && session.browser == browser
-            });
+        let browser = self.all.get(id).and_then(|session| session.browser.as_ref());
+        let mut of_browser = browser.and_then(|browser| self.of_browser.get(browser)).into_iter().flatten();
+        let polls = |session: &Session| session.held.is_some() && session.socket.is_none();
+        let sharing = of_browser.any(|other| other != id && self.all.get(other).is_some_and(polls));
         let (hold, limit) = (self.config.hold, self.config.sessions_per_browser);
         let Some(session) = self.all.get_mut(id) else {
             return Connect::Answered(vec![self.unknown(request, Reconnect::Handshake)]);
@@ -336,7 +345,7 @@ impl Sessions {
 
     /// The client says goodbye.
     pub(super) fn disconnect(&mut self, id: &Secret, request: &Message) -> Message {
-        if let Some(session) = self.all.remove(id) {
+        if let Some(session) = self.remove(id) {
             session.wake.send_modify(|signal| signal.left = true);
         }
         Self::reply(request)
@@ -344,11 +353,24 @@ impl Sessions {
 
     /// Forgets a session without a word.
     pub(super) fn forget(&mut self, id: &Secret) -> bool {
-        let session = self.all.remove(id);
+        let session = self.remove(id);
         if let Some(session) = &session {
             session.wake.send_modify(|_| {});
         }
         session.is_some()
+    }
+
+    fn remove(&mut self, id: &Secret) -> Option<Session> {
+        let session = self.all.remove(id)?;
+        if let Some(browser) = &session.browser
+            && let Entry::Occupied(mut of_browser) = self.of_browser.entry(browser.clone())
+        {
+            of_browser.get_mut().remove(id);
+            if of_browser.get().is_empty() {
+                of_browser.remove();
+            }
+        }
+        Some(session)
     }
 
     /// Queues a message for a session. `false` if the session is not known, or its queue is full (it is forgotten then).
@@ -397,7 +419,7 @@ impl Sessions {
 
     /// Whether some session was opened by the browser of that cookie.
     pub(super) fn knows_browser(&self, browser: &Secret) -> bool {
-        self.all.values().any(|session| session.browser.as_ref() == Some(browser))
+        self.of_browser.contains_key(browser)
     }
 
     /// Whether the session is known.
@@ -410,12 +432,18 @@ impl Sessions {
         std::mem::take(&mut self.overrun)
     }
 
+    /// Whether somebody has to be forgotten, or told of, before this request is looked at. Looking through all sessions is the
+    /// sweeper's work; a silent session is none all the same, and makes room.
+    pub(super) fn is_due(&self, now: Instant, request: &Message) -> bool {
+        let silent = |id: &Secret| self.all.get(id).is_some_and(|session| session.is_silent(now));
+        let full = request.channel == HANDSHAKE && self.all.len() >= self.config.max_sessions;
+        full || !self.overrun.is_empty() || request.client_id.as_ref().is_some_and(silent)
+    }
+
     /// Forgets the sessions that have been silent for too long, and names them.
     pub(super) fn expire(&mut self, now: Instant) -> Vec<Secret> {
-        let over =
-            |session: &Session| session.held.is_none() && session.publishing == 0 && session.expires <= now;
-        let expired: Vec<_> =
-            self.all.iter().filter(|(_, session)| over(session)).map(|(id, _)| id.clone()).collect();
+        let silent = self.all.iter().filter(|(_, session)| session.is_silent(now));
+        let expired: Vec<_> = silent.map(|(id, _)| id.clone()).collect();
         for id in &expired {
             self.forget(id);
         }
@@ -451,6 +479,11 @@ impl Sessions {
 }
 
 impl Session {
+    /// No connect came for too long.
+    fn is_silent(&self, now: Instant) -> bool {
+        self.held.is_none() && self.publishing == 0 && self.expires <= now
+    }
+
     fn has_news(&self) -> bool {
         self.queue.iter().any(|queued| queued.batch.is_none())
     }
