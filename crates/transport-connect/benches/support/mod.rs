@@ -195,7 +195,7 @@ fn frame(n: usize) -> String {
         "ParticipantId": "11111111-0000-4000-8000-00000000000a",
         "DisplayName": "Maria",
         "ParticipantRole": "AGENT",
-        "InitialContactId": "contact-0",
+        "InitialContactId": "contact",
         "ContactId": "contact-0",
     });
     serde_json::json!({"topic": "aws/chat", "contentType": "application/json", "content": item.to_string()})
