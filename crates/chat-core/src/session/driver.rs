@@ -156,6 +156,8 @@ impl Driver {
             Outcome::Connected { generation, result } => match *result {
                 Ok(connection) => {
                     if let Some(events) = state.on_connected(now, generation, connection) {
+                        // There is mostly one.
+                        self.streams.reserve_exact(1);
                         self.streams.push((generation, events));
                     }
                 }

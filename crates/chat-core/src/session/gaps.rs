@@ -16,6 +16,7 @@ use crate::{
     command::{Command, HistoryPage},
     error::Result,
     link::LinkInput,
+    message::AliasKind,
     transcript::{GapId, Row, Transcript},
 };
 
@@ -129,16 +130,17 @@ impl State {
 
     /// A message came on the live connection: it confirms what is older, once enough newer ones have followed that none can
     /// have been overtaken.
-    pub(super) fn note_live(&mut self, row: &Row) {
-        let (Some(id), Some(mark)) = (row.message_id(), row.mark()) else { return };
-        let spot = self.transcript.spot(mark);
-        self.recent.push_back(Confirmed { id, spot });
+    pub(super) fn note_live(&mut self, row: &Arc<Row>) {
+        if row.place().is_none() || row.aliases().least(AliasKind::Message).is_none() {
+            return;
+        }
+        self.recent.push_back(Arc::clone(row));
         if self.recent.len() <= self.settings.overlap.max(1) {
             return;
         }
-        if let Some(point) = self.recent.pop_front() {
-            if self.passed.as_ref().is_none_or(|passed| passed.spot < point.spot) {
-                self.passed = Some(point);
+        if let Some(row) = self.recent.pop_front() {
+            if self.passed.as_ref().is_none_or(|passed| self.transcript.compare_rows(passed, &row).is_lt()) {
+                self.passed = Some(row);
             }
             self.since_confirmed += 1;
             // Looked at once in a while: each look goes over all recent ones.
@@ -151,11 +153,15 @@ impl State {
     /// What has passed is confirmed, unless it overtook one of those that came after it.
     pub(super) fn confirm_passed(&mut self) {
         self.since_confirmed = 0;
+        let overtook = |passed: &Row| {
+            self.recent.iter().any(|later| self.transcript.compare_rows(passed, later).is_ge())
+        };
         if self.complete
-            && let Some(passed) =
-                self.passed.take_if(|passed| self.recent.iter().all(|later| passed.spot < later.spot))
+            && let Some(passed) = self.passed.take_if(|passed| !overtook(passed))
+            && let (Some(id), Some(mark)) = (passed.message_id(), passed.mark())
         {
-            self.confirm(passed);
+            let spot = self.transcript.spot(mark);
+            self.confirm(Confirmed { id, spot });
         }
     }
 

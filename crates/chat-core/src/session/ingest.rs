@@ -387,9 +387,7 @@ impl State {
         if self.fanout.is_idle() {
             return;
         }
-        if messages.len() > 1 {
-            messages.sort_by_cached_key(|row| row.mark().map(|mark| self.transcript.spot(mark)));
-        }
+        messages.sort_by(|a, b| self.transcript.compare_rows(a, b));
         let batch = MessageBatch { messages, restored: self.arrived_restored, session: self.info.clone() };
         self.publish(ChatEvent::Messages(Arc::new(batch)));
     }

@@ -155,3 +155,14 @@ impl Shared {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Thousands of idle sessions: each byte here counts for all of them.
+    #[test]
+    fn an_idle_session_is_small() {
+        assert!(size_of::<Shared>() <= 3_456, "{}", size_of::<Shared>());
+    }
+}

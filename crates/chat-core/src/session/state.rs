@@ -129,8 +129,8 @@ pub(super) struct State {
     pub(super) backfill: Option<Box<Backfill>>,
     pub(super) confirmed: Option<Confirmed>,
     /// The last live messages, and the newest of those before them.
-    pub(super) recent: VecDeque<Confirmed>,
-    pub(super) passed: Option<Confirmed>,
+    pub(super) recent: VecDeque<Arc<Row>>,
+    pub(super) passed: Option<Arc<Row>>,
     pub(super) since_confirmed: usize,
     pub(super) open_gap: Option<GapId>,
     /// Whether the live connection's first backfill is done: only then does what it brings confirm anything.

@@ -117,16 +117,15 @@ impl Transcript {
             return self.count();
         }
         let print = Arc::new(known.print());
-        if let Some(slot) = self.prints.get(&print) {
-            return self.join(*slot, known);
+        if let Some(slot) = self.faces.as_ref().and_then(|faces| faces.find(&print)) {
+            return self.join(slot, known);
         }
         if self.faces.is_none() {
             self.index_faces();
         }
         let next = self.next_slot();
-        self.prints.insert(Arc::clone(&print), next);
         if let Some(faces) = &mut self.faces {
-            faces.file_bare(&print.face, next);
+            faces.file_bare(&print, next);
         }
         self.create(known, Some(print), None)
     }

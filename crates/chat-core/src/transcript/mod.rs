@@ -36,7 +36,6 @@ use crate::{
 
 use self::{
     engine::Slot,
-    fingerprint::Print,
     known::{Known, Local},
     names::Names,
     neighbours::Faces,
@@ -62,8 +61,6 @@ pub struct Transcript {
     free: Vec<u32>,
     serial: u32,
     names: Names,
-    /// Rows without an id, by what stands for it.
-    prints: HashMap<Arc<Print>, u32>,
     /// Made when the first row without an id arrives.
     faces: Option<Box<Faces>>,
     segments: Segments,
@@ -127,6 +124,8 @@ impl Transcript {
     /// one for each vendor session.
     pub fn own_participant(&mut self, id: ParticipantId) {
         if let Err(at) = self.own.binary_search(&id) {
+            // There is mostly one.
+            self.own.reserve_exact(1);
             self.own.insert(at, id);
             self.recount_reads();
         }
@@ -221,6 +220,14 @@ impl Transcript {
     /// Compares two marks.
     pub fn compare(&self, a: &Mark, b: &Mark) -> std::cmp::Ordering {
         self.segments.compare_marks(a, b)
+    }
+
+    /// Compares two rows by their marks; rows without one stand first.
+    pub(crate) fn compare_rows(&self, a: &Row, b: &Row) -> std::cmp::Ordering {
+        match (a.point(), b.point()) {
+            (Some(a), Some(b)) => self.segments.compare_points(a, b),
+            (a, b) => a.is_some().cmp(&b.is_some()),
+        }
     }
 
     /// The mark of a sighting, if it has a place; compare it with those of rows.

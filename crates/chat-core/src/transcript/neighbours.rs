@@ -10,7 +10,7 @@ use crate::message::Content;
 use super::{
     Transcript,
     engine::Slot,
-    fingerprint::Face,
+    fingerprint::{Face, Print},
     place::Class,
     row::{DeliveryState, Row, Visibility},
 };
@@ -18,6 +18,8 @@ use super::{
 /// Which identified rows have which faces, and which rows without an id. Kept up only while there are rows without an id.
 #[derive(Debug, Default)]
 pub(super) struct Faces {
+    /// Rows without an id, by what stands for it.
+    prints: HashMap<Arc<Print>, u32>,
     identified: HashMap<Arc<Face>, Vec<u32>>,
     of: HashMap<u32, Vec<Arc<Face>>>,
     bare: HashMap<Arc<Face>, Vec<u32>>,
@@ -101,7 +103,7 @@ impl Transcript {
         let print = self.row(slot).print.clone();
         let Some(faces) = &mut self.faces else { return };
         if let Some(print) = print {
-            self.prints.remove(&print);
+            faces.prints.remove(&print);
             if let Some(list) = faces.bare.get_mut(&print.face) {
                 list.retain(|other| *other != slot);
             }
@@ -230,9 +232,15 @@ impl Transcript {
 }
 
 impl Faces {
-    /// A row without an id that has this face.
-    pub(super) fn file_bare(&mut self, face: &Arc<Face>, slot: u32) {
-        self.bare.entry(Arc::clone(face)).or_default().push(slot);
+    /// The row without an id that this stands for.
+    pub(super) fn find(&self, print: &Print) -> Option<u32> {
+        self.prints.get(print).copied()
+    }
+
+    /// A row without an id, by what stands for it and by its face.
+    pub(super) fn file_bare(&mut self, print: &Arc<Print>, slot: u32) {
+        self.prints.insert(Arc::clone(print), slot);
+        self.bare.entry(Arc::clone(&print.face)).or_default().push(slot);
     }
 
     /// The rows without an id that have this face.

@@ -1,6 +1,6 @@
 //! Owns where a row stands: its sort key, the order of segments, and the marks that the session compares.
 
-use std::{cmp::Ordering, collections::HashMap};
+use std::cmp::Ordering;
 
 use serde::{Deserialize, Serialize};
 
@@ -36,10 +36,32 @@ impl Mark {
         &self.segment
     }
 
+    pub(super) const fn point(&self) -> Point<'_> {
+        Point { segment: &self.segment, place: self.place, id: self.id.as_ref() }
+    }
+
     /// The order of marks within one segment.
     pub(super) fn rank(&self) -> impl Ord + '_ {
+        self.point().rank()
+    }
+}
+
+/// A [`Mark`] that borrows its names: enough to compare.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Point<'a> {
+    pub(super) segment: &'a SegmentId,
+    pub(super) place: Place,
+    pub(super) id: Option<&'a Alias>,
+}
+
+impl<'a> Point<'a> {
+    fn rank(self) -> impl Ord + use<'a> {
         let Self { place, id, .. } = self;
         (place.primary, place.tie, place.estimated, id.is_none(), id)
+    }
+
+    pub(super) fn to_mark(self) -> Mark {
+        Mark { segment: self.segment.clone(), place: self.place, id: self.id.cloned() }
     }
 }
 
@@ -117,7 +139,8 @@ impl OwnedTie {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Segments {
     list: Vec<Segment>,
-    numbers: HashMap<SegmentId, u32>,
+    /// The numbers, sorted by id.
+    by_id: Vec<u32>,
     last: u32,
 }
 
@@ -136,12 +159,15 @@ impl Segments {
         {
             return self.last;
         }
-        let number = match self.numbers.get(id) {
-            Some(number) => *number,
-            None => {
+        let number = match self.find(id) {
+            Ok(at) => self.by_id[at],
+            Err(at) => {
                 let number = self.list.len() as u32;
+                // There is mostly one.
+                self.list.reserve_exact(1);
                 self.list.push(Segment { id: id.clone(), start: None, rank: 0 });
-                self.numbers.insert(id.clone(), number);
+                self.by_id.reserve_exact(1);
+                self.by_id.insert(at, number);
                 // Between known segments a new one changes nothing.
                 self.rank();
                 number
@@ -149,6 +175,10 @@ impl Segments {
         };
         self.last = number;
         number
+    }
+
+    fn find(&self, id: &SegmentId) -> Result<usize, usize> {
+        self.by_id.binary_search_by(|number| self.list[*number as usize].id.cmp(id))
     }
 
     /// Joins a start by the least. Says whether known segments have changed their order.
@@ -197,19 +227,24 @@ impl Segments {
     }
 
     pub(super) fn start(&self, id: &SegmentId) -> Option<Timestamp> {
-        self.list[*self.numbers.get(id)? as usize].start
+        let at = self.find(id).ok()?;
+        self.list[self.by_id[at] as usize].start
     }
 
     /// Compares two marks.
     pub(super) fn compare_marks(&self, a: &Mark, b: &Mark) -> Ordering {
-        let segment = |mark: &Mark| {
-            let start = self.start(&mark.segment);
+        self.compare_points(a.point(), b.point())
+    }
+
+    pub(super) fn compare_points(&self, a: Point<'_>, b: Point<'_>) -> Ordering {
+        let start = |point: Point<'_>| {
+            let start = self.start(point.segment);
             (start.is_none(), start)
         };
         if a.segment == b.segment {
             return a.rank().cmp(&b.rank());
         }
-        segment(a).cmp(&segment(b)).then_with(|| a.segment.cmp(&b.segment))
+        start(a).cmp(&start(b)).then_with(|| a.segment.cmp(b.segment))
     }
 
     /// The segments with their starts, in order.

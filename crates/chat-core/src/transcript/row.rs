@@ -12,7 +12,7 @@ use super::{
     facts::Gap,
     fingerprint::Print,
     known::{Joined, Known, Version},
-    place::{Mark, Tie},
+    place::{Mark, Point, Tie},
     views::View,
 };
 
@@ -156,8 +156,12 @@ impl Row {
 
     /// The point right behind this row, if it has a place.
     pub fn mark(&self) -> Option<Mark> {
+        self.point().map(Point::to_mark)
+    }
+
+    pub(super) fn point(&self) -> Option<Point<'_>> {
         let (segment, place) = self.seat()?;
-        Some(Mark { segment: segment.clone(), place: place?, id: self.known.least_alias().cloned() })
+        Some(Point { segment, place: place?, id: self.known.least_alias() })
     }
 
     /// When it happened.
