@@ -2,12 +2,12 @@
 
 use std::{fmt, fmt::Write as _};
 
-use chat_core::{Capabilities, Capability};
+use chat_core::{Capability, CapabilitySet};
 use futures::future::LocalBoxFuture;
 
 use crate::{
     cases::CASES,
-    harness::{Clock, Harness, Power},
+    harness::{Clock, Harness, NetworkKind},
     world::World,
 };
 
@@ -49,58 +49,121 @@ impl fmt::Debug for Case {
     }
 }
 
-/// What it takes to run a case.
+/// What it takes to run a case: what the transport can do, what passes between it and the centre, and the clock. Nothing of it is
+/// declared for the suite.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Needs {
     /// What the transport must be able to do.
     pub capabilities: &'static [Capability],
-    /// What the bench must be able to do.
-    pub powers: &'static [Power],
-    /// Minutes or hours pass: virtual time only.
+    /// There is a connection that can be lost, and what is told can vanish on its way: not [`Capability::Poll`], where polls follow
+    /// each other and nothing connects them.
+    pub pushed: bool,
+    /// The network can hold up and swallow what passes: every kind but [`NetworkKind::Sockets`].
+    pub shaped: bool,
+    /// Minutes or hours pass: [`Clock::Virtual`] only.
     pub hours: bool,
 }
 
 impl Needs {
-    pub(crate) const fn new(
-        capabilities: &'static [Capability],
-        powers: &'static [Power],
-        hours: bool,
-    ) -> Self {
-        Self { capabilities, powers, hours }
+    pub(crate) const fn all_of(capabilities: &'static [Capability]) -> Self {
+        Self { capabilities, pushed: false, shaped: false, hours: false }
     }
 
-    /// Whether `harness` has all of it: a function of capabilities, powers and clock alone.
+    pub(crate) const fn pushed(self) -> Self {
+        Self { pushed: true, ..self }
+    }
+
+    pub(crate) const fn shaped(self) -> Self {
+        Self { shaped: true, ..self }
+    }
+
+    pub(crate) const fn hours(self) -> Self {
+        Self { hours: true, ..self }
+    }
+
+    /// Whether `harness` has all of it.
     pub fn met_by(&self, harness: &dyn Harness) -> bool {
-        self.met_with(&harness.transport().capabilities(), harness)
+        self.missing(&Bench::of(harness)).is_empty()
     }
 
-    fn met_with(&self, capabilities: &Capabilities, harness: &dyn Harness) -> bool {
-        let powers = harness.powers();
-        self.capabilities.iter().all(|needed| capabilities.can(*needed))
-            && self.powers.iter().all(|needed| powers.has(*needed))
-            && (!self.hours || harness.clock() == Clock::Virtual)
+    /// What of it a bench lacks, by name.
+    fn missing(&self, bench: &Bench) -> Vec<String> {
+        let denied = self.capabilities.iter().filter(|needed| !bench.capabilities.contains(**needed));
+        let words = words(
+            self.pushed && bench.capabilities.contains(Capability::Poll),
+            self.shaped && bench.network == NetworkKind::Sockets,
+            self.hours && bench.clock == Clock::Real,
+        );
+        denied.map(|capability| format!("{capability:?}")).chain(words).collect()
+    }
+
+    /// All of it, by name.
+    fn names(&self) -> impl Iterator<Item = String> {
+        let capabilities = self.capabilities.iter().map(|needed| format!("`{needed:?}`"));
+        capabilities.chain(words(self.pushed, self.shaped, self.hours))
     }
 }
 
-/// The names of the cases that `harness` cannot run, in the order of the list.
-pub fn not_run(harness: &dyn Harness) -> Vec<&'static str> {
-    // One client for all: making one may read the certificates of the machine.
-    let capabilities = harness.transport().capabilities();
-    CASES.iter().filter(|case| !case.needs.met_with(&capabilities, harness)).map(|case| case.id).collect()
+fn words(pushed: bool, shaped: bool, hours: bool) -> impl Iterator<Item = String> {
+    let words = [(pushed, "pushed"), (shaped, "shaped"), (hours, "hours")];
+    words.into_iter().filter(|(said, _)| *said).map(|(_, word)| word.to_owned())
+}
+
+/// All that decides which cases concern a harness. Read once for many cases: making a client may read the certificates of the machine.
+struct Bench {
+    capabilities: CapabilitySet,
+    network: NetworkKind,
+    clock: Clock,
+}
+
+impl Bench {
+    fn of(harness: &dyn Harness) -> Self {
+        Self {
+            capabilities: harness.transport().capabilities().flags,
+            network: harness.network_kind(),
+            clock: harness.clock(),
+        }
+    }
+}
+
+/// A case that does not concern a harness, and why. Shown as a line of the list that is checked in.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
+pub struct NotRun {
+    /// The case.
+    pub case: &'static str,
+    /// Capabilities that the transport lacks; `pushed`, `shaped` or `hours` (see [`Needs`]).
+    pub lacks: Vec<String>,
+}
+
+impl fmt::Display for NotRun {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}, // {}", self.case, self.lacks.join(", "))
+    }
+}
+
+/// The cases that do not concern `harness`, by name: a function of capabilities, network and clock alone.
+pub fn not_run(harness: &dyn Harness) -> Vec<NotRun> {
+    let bench = Bench::of(harness);
+    let mut list: Vec<_> = CASES
+        .iter()
+        .map(|case| NotRun { case: case.id, lacks: case.needs.missing(&bench) })
+        .filter(|case| !case.lacks.is_empty())
+        .collect();
+    list.sort_unstable();
+    list
 }
 
 /// All cases as a table in Markdown: what documentation shows.
 pub fn table() -> String {
-    let mut table =
-        String::from("# Cases\n\n| Topic | Case | What must be so | Needs |\n|---|---|---|---|\n");
+    let mut table = String::from(
+        "# Cases\n\nA case needs capabilities of the transport, and at most: a transport that is `pushed` (not `Poll`), a network \
+         that can be\n`shaped` (not sockets of the machine), a clock on which `hours` pass (virtual time).\n\n\
+         | Topic | Case | What must be so | Needs |\n|---|---|---|---|\n",
+    );
     for case in CASES {
-        let mut needs: Vec<String> =
-            case.needs.capabilities.iter().map(|needed| format!("`{needed:?}`")).collect();
-        needs.extend(case.needs.powers.iter().map(|needed| format!("`{needed:?}`")));
-        if case.needs.hours {
-            needs.push("virtual time".into());
-        }
+        let needs: Vec<String> = case.needs.names().collect();
         let _ = writeln!(table, "| {} | `{}` | {} | {} |", case.topic, case.id, case.what, needs.join(", "));
     }
     table

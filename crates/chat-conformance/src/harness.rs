@@ -4,6 +4,8 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
+#[cfg(doc)]
+use chat_core::Capability;
 use chat_core::{
     AttachmentStatus, ClientToken, Content, EndReason, Error, ErrorKind, MessageId, Participant, RawEvent,
     ReceiptSignal, Result, Role, SavedSession, SystemEvent, Transport, TypingSignal, UserData,
@@ -11,8 +13,20 @@ use chat_core::{
 
 /// Everything around one adapter for the length of one case. Each case gets a fresh one.
 ///
-/// What the adapter itself can do is read from its [`Capabilities`](chat_core::Capabilities); what this test bench can do is
-/// declared by [`powers`](Self::powers). Together with clock and network they decide which cases run.
+/// Which cases run follows from three things alone: what the adapter can do, read from its
+/// [`Capabilities`](chat_core::Capabilities); what passes between it and the centre ([`network_kind`](Self::network_kind)); and the
+/// [`clock`](Self::clock). Whatever these cases ask of a bench, it has to do. That is for every adapter:
+///
+/// - everything that [`ContactCentre`] and [`Truth`] tell, but what is said there to belong to a capability;
+/// - [`Action::Join`], [`Leave`](Action::Leave), [`Post`](Action::Post), [`Rename`](Action::Rename) and [`End`](Action::End), by agents,
+///   supervisors and bots; the least that `Post` takes is texts, and [`Content::Other`] for what the adapter has no type for;
+/// - [`Disturbance::Cut`], [`Break`](Disturbance::Break), [`Duplicate`](Disturbance::Duplicate), [`Reorder`](Disturbance::Reorder),
+///   [`RefuseConnects`](Disturbance::RefuseConnects), [`LoseStartAnswer`](Disturbance::LoseStartAnswer);
+/// - [`StoreThenCut`](Disturbance::StoreThenCut), [`LateAnswer`](Disturbance::LateAnswer), [`Fail`](Disturbance::Fail) and
+///   [`FailStored`](Disturbance::FailStored), for each kind of [`Request`] that the adapter makes.
+///
+/// Beyond that, what belongs to a capability, to a network or to a clock says so where it stands. An adapter that is called directly,
+/// without bytes, has all disturbances from [`DirectNetwork`](crate::DirectNetwork).
 #[async_trait]
 pub trait Harness: fmt::Debug + Send + Sync {
     /// A fresh client, as another process would make it. All clients reach the same centre.
@@ -30,17 +44,14 @@ pub trait Harness: fmt::Debug + Send + Sync {
     /// What the bytes go through.
     fn network_kind(&self) -> NetworkKind;
 
-    /// What this bench can do beyond the least: a chat begins, an agent says texts, the truth can be read.
-    fn powers(&self) -> Powers;
-
     /// Tasks that the bench itself runs now: a server's drivers of chats that go on, for instance. They are not counted among
     /// what sessions leave behind.
     fn background_tasks(&self) -> usize {
         0
     }
 
-    /// Good credentials of a chat that exists, in the adapter's own shape: for joining, and instead of revoked ones. Asked for
-    /// only where [`Power::Credentials`] is declared.
+    /// Good credentials of a chat that exists, in the adapter's own shape. With [`Capability::Join`], and instead of revoked ones
+    /// with [`Capability::RevocableCredentials`].
     async fn credentials(&self, _chat: usize) -> Result<SavedSession> {
         Err(Error::new(ErrorKind::Config, "this bench has no credentials to give"))
     }
@@ -79,182 +90,6 @@ pub enum NetworkKind {
     InMemory,
     /// Sockets of the machine.
     Sockets,
-}
-
-/// One thing that a bench may or may not be able to do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[non_exhaustive]
-pub enum Power {
-    /// [`Harness::credentials`].
-    Credentials,
-    /// Messages have the same ids at the centre and at the client.
-    SharedIds,
-    /// [`Disturbance::Cut`] and [`Disturbance::Break`].
-    Cut,
-    /// A connection does not outlive [`Disturbance::Cut`] or [`Disturbance::Break`]: it is told lost, and another one is opened.
-    /// Where polls follow each other and nothing connects them, there is none to be lost, and the next good poll goes on.
-    LosesConnections,
-    /// [`Disturbance::HalfOpen`].
-    HalfOpen,
-    /// [`Disturbance::Delay`].
-    Delay,
-    /// [`Disturbance::Duplicate`].
-    Duplicate,
-    /// [`Disturbance::Reorder`].
-    Reorder,
-    /// [`Disturbance::Lose`], and [`Action::HintGap`] to tell of it.
-    Lose,
-    /// [`Disturbance::LateAnswer`].
-    LateAnswer,
-    /// [`Disturbance::StoreThenCut`].
-    StoreThenCut,
-    /// [`Disturbance::Fail`] and [`Disturbance::FailStored`].
-    Fail,
-    /// [`Disturbance::RefuseConnects`].
-    RefuseConnects,
-    /// [`Disturbance::LoseStartAnswer`].
-    LoseStartAnswer,
-    /// [`Disturbance::Renew`].
-    Renew,
-    /// [`Action::RevokeTokens`] and [`Action::RotateToken`].
-    Tokens,
-    /// [`Action::Type`].
-    Type,
-    /// [`Action::Read`] and [`Action::Got`].
-    Receipts,
-    /// [`Action::SendFile`].
-    Files,
-    /// [`Action::Post`] of interactive messages.
-    Interactive,
-    /// [`Action::Post`] of pushed URLs and notices.
-    Push,
-    /// [`Action::Post`] of items that have no type.
-    UnknownItems,
-    /// [`Action::UnknownEvent`].
-    UnknownEvents,
-    /// [`Action::Transfer`].
-    Transfer,
-    /// [`Action::BeginStream`] and what follows it.
-    Stream,
-    /// [`Action::Edit`].
-    Edit,
-    /// [`Action::Post`] of system events of participants.
-    SystemEvents,
-    /// [`Action::Rename`].
-    Rename,
-    /// [`Action::Queue`].
-    Queue,
-    /// [`Action::DeepHeartbeat`].
-    DeepHeartbeat,
-    /// [`Action::Prune`].
-    Prune,
-    /// The chat goes on after the customer ended it, until [`Action::End`].
-    Lingers,
-    /// The centre tells the final transcript to those who come back too late.
-    FinalTranscript,
-    /// [`Truth::submits`] counts.
-    CountSubmits,
-    /// [`Truth::receipts`], [`Truth::typing`], [`Truth::notices`] and [`Truth::events`] are filled.
-    SeesSignals,
-    /// [`Truth::user_data`] is filled.
-    SeesUserData,
-    /// A start that repeats an earlier key is that start.
-    IdempotentStart,
-    /// Supervisors can act.
-    Supervisor,
-    /// Whatever the centre tells has an id, live as well as in its history.
-    LiveIds,
-    /// Files wait for [`Action::Scanned`] before they can be fetched.
-    Scans,
-    /// A client that comes back can tell that it is denied from that the chat is over or lost.
-    Denials,
-    /// The centre takes raw events of any type.
-    AnyEvents,
-}
-
-impl Power {
-    /// Every power.
-    pub const ALL: [Self; 42] = [
-        Self::Credentials,
-        Self::SharedIds,
-        Self::Cut,
-        Self::LosesConnections,
-        Self::HalfOpen,
-        Self::Delay,
-        Self::Duplicate,
-        Self::Reorder,
-        Self::Lose,
-        Self::LateAnswer,
-        Self::StoreThenCut,
-        Self::Fail,
-        Self::RefuseConnects,
-        Self::LoseStartAnswer,
-        Self::Renew,
-        Self::Tokens,
-        Self::Type,
-        Self::Receipts,
-        Self::Files,
-        Self::Interactive,
-        Self::Push,
-        Self::UnknownItems,
-        Self::UnknownEvents,
-        Self::Transfer,
-        Self::Stream,
-        Self::Edit,
-        Self::SystemEvents,
-        Self::Rename,
-        Self::Queue,
-        Self::DeepHeartbeat,
-        Self::Prune,
-        Self::Lingers,
-        Self::FinalTranscript,
-        Self::CountSubmits,
-        Self::SeesSignals,
-        Self::SeesUserData,
-        Self::IdempotentStart,
-        Self::Supervisor,
-        Self::LiveIds,
-        Self::Scans,
-        Self::Denials,
-        Self::AnyEvents,
-    ];
-}
-
-/// A set of [`Power`]s.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Powers(u64);
-
-impl Powers {
-    /// None.
-    pub const NONE: Self = Self(0);
-
-    /// All of them.
-    pub fn all() -> Self {
-        Power::ALL.into_iter().fold(Self::NONE, Self::with)
-    }
-
-    /// These and `power`.
-    #[must_use]
-    pub const fn with(self, power: Power) -> Self {
-        Self(self.0 | 1 << power as u8)
-    }
-
-    /// These without `power`.
-    #[must_use]
-    pub const fn without(self, power: Power) -> Self {
-        Self(self.0 & !(1 << power as u8))
-    }
-
-    /// Whether `power` is among them.
-    pub const fn has(self, power: Power) -> bool {
-        self.0 & 1 << power as u8 != 0
-    }
-}
-
-impl FromIterator<Power> for Powers {
-    fn from_iter<I: IntoIterator<Item = Power>>(iter: I) -> Self {
-        iter.into_iter().fold(Self::NONE, Self::with)
-    }
 }
 
 /// The contact centre, as the one who tests acts in it and reads it. Chats are numbered from 0 in order of their start.
@@ -308,9 +143,10 @@ pub enum Action {
     Join,
     /// Leaves; the chat goes on.
     Leave,
-    /// Posts a message of any content; a text needs no power.
+    /// Posts a message. Interactive ones with [`Capability::InteractiveResponse`], pushed URLs and notices with
+    /// [`Capability::Notice`], events of participants with [`Capability::SystemEvents`].
     Post(Content),
-    /// Sends a file.
+    /// Sends a file. With [`Capability::Download`].
     SendFile {
         /// Its name.
         name: Arc<str>,
@@ -319,44 +155,46 @@ pub enum Action {
         /// The bytes.
         bytes: Bytes,
     },
-    /// Types, or stops.
+    /// Types, or stops. With [`Capability::Typing`].
     Type(bool),
-    /// Has read this message and everything older.
+    /// Has read this message and everything older. With [`Capability::PeerReceipts`].
     Read(MessageId),
-    /// Has got this message.
+    /// Has got this message. With [`Capability::PeerReceipts`].
     Got(MessageId),
-    /// Begins an answer that comes in pieces.
+    /// Begins an answer that comes in pieces. With [`Capability::Streaming`], as what follows.
     BeginStream(Arc<str>),
     /// The next piece of it.
     StreamPiece(MessageId, Arc<str>),
     /// The whole of it.
     FinishStream(MessageId, Arc<str>),
-    /// Changes a text that stands.
+    /// Changes a text that stands. With [`Capability::Edits`].
     Edit(MessageId, Arc<str>),
-    /// Hands the chat to the agent of this name: a new segment begins.
+    /// Hands the chat to the agent of this name: a new segment begins. With [`Capability::SystemEvents`].
     Transfer(Arc<str>),
     /// Has another name from now on.
     Rename(Arc<str>),
-    /// All files that wait for their scan get this result.
+    /// All files that wait for their scan get this result. With [`Capability::FileScans`].
     Scanned {
         /// Whether they may be fetched.
         approved: bool,
     },
     /// Ends the chat for everybody.
     End,
-    /// A vendor message that is no item and has no type.
+    /// A vendor message that is no item and has no type. With [`Capability::RawEvents`].
     UnknownEvent(RawEvent),
-    /// Tells the place in the queue.
+    /// Tells the place in the queue. With [`Capability::QueuePosition`].
     Queue(Option<u32>),
-    /// Tells the result of a deep heartbeat.
+    /// Tells the result of a deep heartbeat. With [`Capability::DeepHeartbeat`].
     DeepHeartbeat(bool),
-    /// Says that something may be missing.
+    /// Says that something may be missing, unless what follows says so by itself. With [`Capability::GapHints`].
     HintGap,
-    /// All credentials are worth nothing from here on; open connections go on receiving.
+    /// All credentials are worth nothing from here on; open connections go on receiving. With
+    /// [`Capability::RevocableCredentials`].
     RevokeTokens,
-    /// New credentials, told to the open connections; older ones are worth nothing.
+    /// New credentials, told to the open connections at once, or with the next message. With
+    /// [`Capability::ChangingCredentials`].
     RotateToken,
-    /// Forgets all but the newest so many items.
+    /// Forgets all but the newest so many items. With [`Capability::HistoryLoss`].
     Prune(usize),
 }
 
@@ -374,19 +212,19 @@ pub struct Truth {
     pub connections: usize,
     /// Connections ever made.
     pub connects: u64,
-    /// Receipts that came from the customer, each call.
+    /// Receipts that came from the customer, each call. With the capabilities of receipts.
     pub receipts: Vec<ReceiptSignal>,
-    /// Typing signals that came from the customer, each call.
+    /// Typing signals that came from the customer, each call. With [`Capability::Typing`].
     pub typing: Vec<TypingSignal>,
-    /// Notices that came from the customer.
+    /// Notices that came from the customer. With [`Capability::Notice`].
     pub notices: Vec<Arc<str>>,
-    /// Raw events that came from the customer.
+    /// Raw events that came from the customer. With [`Capability::RawEvents`].
     pub events: Vec<RawEvent>,
-    /// User data now.
+    /// User data now. With the capabilities of user data.
     pub user_data: UserData,
-    /// Requests that left the clients, of all kinds.
+    /// Requests that came from the clients, of all kinds.
     pub submits: u64,
-    /// Most polls that were under way at a time.
+    /// Most polls that were under way at a time. With [`Capability::Poll`].
     pub polls_at_once: u32,
 }
 
@@ -463,7 +301,7 @@ impl StoredItem {
 
 /// The network between clients and centre.
 pub trait Network: fmt::Debug + Send + Sync {
-    /// Disturbs it. Asked only for what [`Harness::powers`] declares.
+    /// Disturbs it, until it [`heal`](Self::heal)s or as often as is said.
     fn disturb(&self, what: Disturbance);
 
     /// Everything passes again; what was disturbed is not made good.
@@ -479,15 +317,15 @@ pub enum Disturbance {
     /// Nothing that is open survives; what is new comes through.
     Break,
     /// Open connections look alive and carry nothing, until the adapter finds out by itself, within a minute; of a polled one, what
-    /// is asked times out for some seconds.
+    /// is asked times out for some seconds. Not over [`NetworkKind::Sockets`].
     HalfOpen,
-    /// Everything is held up for so long, until the network heals.
+    /// Everything is held up for so long, until the network heals. Not over [`NetworkKind::Sockets`].
     Delay(Duration),
     /// What the centre tells comes so many times more, until the network heals.
     Duplicate(u32),
     /// Every other thing that the centre tells is overtaken by so many later ones, until the network heals.
     Reorder(u32),
-    /// The next so many things that the centre tells vanish.
+    /// The next so many things that the centre tells vanish; it has stored them. Not with [`Capability::Poll`].
     Lose(u32),
     /// The next request of this kind is carried out, and its answer is lost with the connection.
     StoreThenCut(Request),
@@ -501,8 +339,8 @@ pub enum Disturbance {
     RefuseConnects(u32, Failure),
     /// The next start is carried out; its answer never comes, and the attempt fails.
     LoseStartAnswer,
-    /// Open connections should be replaced within this time, and are lost then.
-    Renew(Duration),
+    /// Connections that are made until the network heals live so long, and are lost then. With [`Capability::Renewal`].
+    Expire(Duration),
 }
 
 /// Kinds of requests.

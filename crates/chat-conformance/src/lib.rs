@@ -5,6 +5,7 @@
 mod case;
 mod cases;
 mod check;
+mod direct;
 pub mod harness;
 #[macro_use]
 mod macros;
@@ -17,11 +18,12 @@ mod wire;
 mod world;
 
 pub use bytes::Bytes;
-pub use case::{Case, Needs, not_run, table};
+pub use case::{Case, Needs, NotRun, not_run, table};
 pub use cases::CASES;
+pub use direct::DirectNetwork;
 pub use harness::{
-    Action, Actor, Clock, ContactCentre, Disturbance, Failure, Harness, Network, NetworkKind, Power, Powers,
-    Request, StoredItem, Truth,
+    Action, Actor, Clock, ContactCentre, Disturbance, Failure, Harness, Network, NetworkKind, Request,
+    StoredItem, Truth,
 };
 #[doc(hidden)]
 pub use runner::__test;

@@ -5,7 +5,7 @@ use std::{any::Any, fmt, future::Future, panic::AssertUnwindSafe, sync::Arc};
 use futures::FutureExt;
 
 use crate::{
-    case::Case,
+    case::{Case, NotRun, not_run},
     cases::CASES,
     check,
     harness::{Clock, Harness, NetworkKind},
@@ -39,8 +39,8 @@ pub struct Report {
     pub passed: Vec<&'static str>,
     /// Those that did not.
     pub failed: Vec<Failure>,
-    /// Those that the harness cannot run.
-    pub not_run: Vec<&'static str>,
+    /// Those that do not concern the harness.
+    pub not_run: Vec<NotRun>,
 }
 
 impl Report {
@@ -58,7 +58,8 @@ impl fmt::Display for Report {
         let (passed, failed) = (self.passed.len(), self.failed.len());
         write!(f, "{passed} passed, {failed} failed, {} not run", self.not_run.len())?;
         if !self.not_run.is_empty() {
-            write!(f, ": {}", self.not_run.join(", "))?;
+            let names: Vec<_> = self.not_run.iter().map(|case| case.case).collect();
+            write!(f, ": {}", names.join(", "))?;
         }
         Ok(())
     }
@@ -77,12 +78,12 @@ pub fn run_case<H: Harness + 'static>(
 ) -> Result<(), Failure> {
     block_on(async {
         let harness = prepare(harness()).await;
-        assert!(case.needs.met_by(&*harness), "the harness cannot run {}", case.id);
+        assert!(case.needs.met_by(&*harness), "{} does not concern this harness", case.id);
         attempt(case, harness).await
     })
 }
 
-/// Runs every case that the harness can run, each on a fresh one. This is the call for adapters outside this workspace:
+/// Runs every case that concerns the harness, each on a fresh one. This is the call for adapters outside this workspace:
 ///
 /// ```
 /// # #[cfg(feature = "sim")] {
@@ -97,14 +98,14 @@ pub fn run_case<H: Harness + 'static>(
 /// # Panics
 /// If no runtime can be built, or called from within one.
 pub fn run_all<H: Harness + 'static>(harness: impl AsyncFn() -> H) -> Report {
-    let mut report = Report::default();
+    let mut report = Report { not_run: cases_not_run(&harness), ..Report::default() };
     for case in CASES {
         let outcome = block_on(async {
             let harness = prepare(harness()).await;
             if case.needs.met_by(&*harness) { Some(attempt(case, harness).await) } else { None }
         });
         match outcome {
-            None => report.not_run.push(case.id),
+            None => {}
             Some(Ok(())) => report.passed.push(case.id),
             Some(Err(failure)) => report.failed.push(failure),
         }
@@ -112,14 +113,12 @@ pub fn run_all<H: Harness + 'static>(harness: impl AsyncFn() -> H) -> Report {
     report
 }
 
-/// The names of the cases that the harness cannot run, sorted.
+/// The cases that do not concern the harness, and why, by name.
 ///
 /// # Panics
 /// If no runtime can be built, or called from within one.
-pub fn cases_not_run<H: Harness + 'static>(harness: impl AsyncFnOnce() -> H) -> Vec<&'static str> {
-    let mut names = block_on(async { crate::case::not_run(&*prepare(harness()).await) });
-    names.sort_unstable();
-    names
+pub fn cases_not_run<H: Harness + 'static>(harness: impl AsyncFnOnce() -> H) -> Vec<NotRun> {
+    block_on(async { not_run(&*prepare(harness()).await) })
 }
 
 /// Each case has a runtime of its own: nothing that one leaves behind reaches the next.

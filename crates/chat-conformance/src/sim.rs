@@ -4,15 +4,15 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use chat_core::{AttachmentStatus, Capability, Error, ErrorKind, MessageId, Result, SavedSession};
+use chat_core::{AttachmentStatus, Error, ErrorKind, MessageId, Result, SavedSession};
 use chat_sim::{
     Centre, CommandKind, Console, ContactConsole, Fault, FaultError, FaultErrorKind, FaultRule, Point,
     Profile, When,
 };
 
 use crate::harness::{
-    Action, Actor, Clock, ContactCentre, Disturbance, Failure, Harness, Network, NetworkKind, Power, Powers,
-    Request, StoredItem, Truth,
+    Action, Actor, Clock, ContactCentre, Disturbance, Failure, Harness, Network, NetworkKind, Request,
+    StoredItem, Truth,
 };
 
 /// After how long the simulated connections find that they are half open, in milliseconds.
@@ -36,31 +36,6 @@ impl SimHarness {
     }
 }
 
-/// What a bench whose centre is the simulated one can do, if the vendor in front of it can tell everything that it does.
-pub fn sim_powers(profile: &Profile) -> Powers {
-    let mut powers = Powers::all();
-    if !profile.capabilities.can(Capability::Lingering) {
-        powers = powers.without(Power::Lingers);
-    }
-    if !profile.capabilities.can(Capability::FinalTranscript) {
-        powers = powers.without(Power::FinalTranscript);
-    }
-    if profile.missing_ids > 0 {
-        powers = powers.without(Power::LiveIds);
-    }
-    if !profile.capabilities.can(Capability::FileScans) {
-        powers = powers.without(Power::Scans);
-    }
-    if profile.capabilities.can(Capability::Poll) {
-        // There is nothing to lose or to replace.
-        powers = powers.without(Power::LosesConnections).without(Power::Renew);
-    }
-    if !profile.capabilities.can(Capability::IdempotentStart) {
-        powers = powers.without(Power::IdempotentStart);
-    }
-    powers
-}
-
 #[async_trait]
 impl Harness for SimHarness {
     fn transport(&self) -> Arc<dyn chat_core::Transport> {
@@ -81,14 +56,6 @@ impl Harness for SimHarness {
 
     fn network_kind(&self) -> NetworkKind {
         NetworkKind::None
-    }
-
-    fn powers(&self) -> Powers {
-        let mut powers = sim_powers(self.centre.profile());
-        if !self.centre.profile().capabilities.can(Capability::Restore) {
-            powers = powers.without(Power::Cut).without(Power::HalfOpen);
-        }
-        powers
     }
 
     async fn credentials(&self, chat: usize) -> Result<SavedSession> {
@@ -231,7 +198,7 @@ impl Network for chat_sim::Network {
             Disturbance::LoseStartAnswer => {
                 self.add(FaultRule::new(Point::Connect, Fault::StoreThenCut).when(When::First(1)));
             }
-            Disturbance::Renew(within) => self.renew(within),
+            Disturbance::Expire(lifetime) => self.limit_life(lifetime),
         }
     }
 

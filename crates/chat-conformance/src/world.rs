@@ -12,9 +12,9 @@ use std::{
 
 use bytes::Bytes;
 use chat_core::{
-    BackoffPolicy, Capabilities, ChatEvent, ChatSession, ClientToken, ConnectError, ConnectRequest, Content,
-    Error, Intent, LinkState, MessageId, OutgoingBody, PendingSend, PollEvent, Result, Role, Row, SendStage,
-    SessionBuilder, SessionSettings, StartRequest, Text, View,
+    BackoffPolicy, Capabilities, Capability, ChatEvent, ChatSession, ClientToken, ConnectError,
+    ConnectRequest, Content, Error, Intent, LinkState, MessageId, OutgoingBody, PendingSend, PollEvent,
+    Result, Role, Row, SendStage, SessionBuilder, SessionSettings, StartRequest, Text, View,
     session::{ConnectionEvent, SentMessage},
 };
 use tokio::{
@@ -23,7 +23,7 @@ use tokio::{
 };
 
 use crate::{
-    harness::{Action, Actor, Disturbance, Harness, Power, StoredItem, Truth},
+    harness::{Action, Actor, Disturbance, Harness, StoredItem, Truth},
     recorder::{Log, SendRecord, line, lines},
     shelf::Shelf,
     wire::Wire,
@@ -218,7 +218,7 @@ impl World {
 
     /// Whether a cut costs a connection.
     pub(crate) fn loses_connections(&self) -> bool {
-        self.harness().powers().has(Power::LosesConnections)
+        !self.capabilities().can(Capability::Poll)
     }
 
     pub(crate) fn disturb(&self, what: Disturbance) {

@@ -10,7 +10,7 @@ use std::{
 
 use async_trait::async_trait;
 use chat_conformance::{
-    Clock, ContactCentre, Harness, Network, NetworkKind, Powers, Report, run_all, sim::SimHarness,
+    Clock, ContactCentre, Harness, Network, NetworkKind, Report, run_all, sim::SimHarness,
 };
 use chat_core::{
     Ack, Capabilities, ClientToken, Command, ConnectError, ConnectRequest, Connection, ConnectionHandle,
@@ -137,10 +137,6 @@ impl Harness for Bench {
 
     fn network_kind(&self) -> NetworkKind {
         self.sim.network_kind()
-    }
-
-    fn powers(&self) -> Powers {
-        self.sim.powers()
     }
 
     async fn credentials(&self, chat: usize) -> Result<SavedSession> {

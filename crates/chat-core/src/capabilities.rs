@@ -80,7 +80,8 @@ pub enum Capability {
     MessageIds,
     /// Files wait for a scan, and may be rejected by it after they were sent.
     FileScans,
-    /// The service says when something may be missing; it is fetched then.
+    /// What went missing on its way is noticed while the connection stands, by a hint of the service or a jump in its numbers, and
+    /// is fetched.
     GapHints,
     /// The service may forget its oldest messages while the chat goes on: a gap that reaches so far stays open.
     HistoryLoss,
@@ -141,7 +142,7 @@ impl fmt::Display for Capability {
             Self::PeerReceipts => "receipts of the other side",
             Self::MessageIds => "ids on live messages",
             Self::FileScans => "scans of files",
-            Self::GapHints => "hints at missing messages",
+            Self::GapHints => "signs of missing messages",
             Self::HistoryLoss => "history that forgets its oldest messages",
             Self::Lingering => "messages after the customer's end",
             Self::FinalTranscript => "the final transcript after the end",

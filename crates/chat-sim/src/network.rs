@@ -12,6 +12,8 @@ use chat_core::{Error, Lost, Terminal};
 #[derive(Debug)]
 pub(crate) struct NetworkState {
     pub(crate) down: bool,
+    /// How long connections live that are opened now.
+    pub(crate) lifetime: Option<Duration>,
     rules: Vec<Armed>,
     chance: fastrand::Rng,
 }
@@ -27,8 +29,12 @@ struct Armed {
 
 impl NetworkState {
     pub(crate) fn new(plan: FaultPlan) -> Self {
-        let mut network =
-            Self { down: false, rules: Vec::new(), chance: fastrand::Rng::with_seed(plan.seed) };
+        let mut network = Self {
+            down: false,
+            lifetime: None,
+            rules: Vec::new(),
+            chance: fastrand::Rng::with_seed(plan.seed),
+        };
         for rule in plan.rules {
             network.arm(rule, false);
         }
@@ -95,6 +101,7 @@ impl Network {
     pub fn heal(&self) {
         self.centre.inner.change(|state| {
             state.network.down = false;
+            state.network.lifetime = None;
             state.network.rules.retain(|armed| !armed.passing);
         });
     }
@@ -113,6 +120,12 @@ impl Network {
     /// Every open connection should be replaced within `within`, and is lost then.
     pub fn renew(&self, within: Duration) {
         self.each_connection(|wire| wire.renew(within));
+    }
+
+    /// Connections that are opened until [`heal`](Self::heal) live so long, as with
+    /// [`connection_lifetime`](crate::Profile::connection_lifetime).
+    pub fn limit_life(&self, lifetime: Duration) {
+        self.centre.inner.change(|state| state.network.lifetime = Some(lifetime));
     }
 
     /// Holds every event and every command up for `by`, until [`heal`](Self::heal).

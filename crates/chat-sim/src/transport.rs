@@ -261,8 +261,9 @@ impl Attempt {
         let centre = Arc::clone(&driver.centre);
         let profile = &centre.profile;
         let (session, saved, capabilities) = centre.change(|state| {
+            let lifetime = state.network.lifetime.or(profile.connection_lifetime);
             let contact = &mut state.contacts[contact];
-            if let Some(lifetime) = profile.connection_lifetime
+            if let Some(lifetime) = lifetime
                 && let Some(wire) = contact.wires.iter_mut().find(|wire| wire.id == driver.id)
             {
                 let now = Instant::now();

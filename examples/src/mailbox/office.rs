@@ -28,6 +28,8 @@ pub(super) struct State {
     pub(super) down: bool,
     /// How often all lines were cut: a line that is older than the last cut is dead.
     pub(super) cuts: u64,
+    /// Calls that came over lines.
+    pub(super) calls: u64,
 }
 
 pub(super) struct Mailbox {
@@ -40,6 +42,8 @@ pub(super) struct Mailbox {
     pub(super) closed: Option<EndReason>,
     /// Lines open now.
     pub(super) lines: usize,
+    /// Lines ever opened.
+    pub(super) opened: u64,
 }
 
 /// One stored letter.
@@ -117,6 +121,7 @@ impl PostOffice {
                 letters: Vec::new(),
                 closed: None,
                 lines: 0,
+                opened: 0,
             });
             let at = state.mailboxes.len() - 1;
             self.enter(&mut state.mailboxes[at], customer);
@@ -125,6 +130,15 @@ impl PostOffice {
             }
             at
         })
+    }
+
+    /// Who it is, by the name of now. Comes in first if need be.
+    fn present_as(&self, mailbox: &mut Mailbox, who: Participant) -> Participant {
+        if let Some(present) = mailbox.present.iter().find(|present| present.id == who.id) {
+            return present.clone();
+        }
+        self.enter(mailbox, who.clone());
+        who
     }
 
     fn enter(&self, mailbox: &mut Mailbox, who: Participant) {
@@ -142,7 +156,7 @@ impl PostOffice {
         let letter = Letter {
             number: mailbox.letters.len() as u64 + 1,
             time: self.0.clock.now(),
-            own: from == mailbox.customer,
+            own: from.id == mailbox.customer.id,
             from,
             content,
             token,
@@ -166,9 +180,7 @@ impl PostOffice {
             return Err(Error::new(ErrorKind::SessionEnded, "the mailbox is closed"));
         }
         let from = from.unwrap_or_else(|| mailbox.customer.clone());
-        if !mailbox.present.contains(&from) {
-            self.enter(mailbox, from.clone());
-        }
+        let from = self.present_as(mailbox, from);
         Ok(self.store(mailbox, from, content, token))
     }
 }
@@ -189,6 +201,16 @@ impl PostOffice {
     /// Lines open now, to all mailboxes.
     pub fn lines(&self) -> usize {
         self.with(|state| state.mailboxes.iter().map(|mailbox| mailbox.lines).sum())
+    }
+
+    /// Lines ever opened to a mailbox.
+    pub fn opened(&self, mailbox: usize) -> u64 {
+        self.with(|state| state.mailboxes[mailbox].opened)
+    }
+
+    /// Calls that came over lines, of all kinds.
+    pub fn calls(&self) -> u64 {
+        self.with(|state| state.calls)
     }
 
     /// The letters of a mailbox, in order.
@@ -232,11 +254,29 @@ impl Window {
     /// Joins, if not there yet.
     pub fn join(&self) {
         self.office.change(|state| {
-            let mailbox = &mut state.mailboxes[self.mailbox];
-            if !mailbox.present.contains(&self.who) {
-                self.office.enter(mailbox, self.who.clone());
-            }
+            self.office.present_as(&mut state.mailboxes[self.mailbox], self.who.clone());
         });
+    }
+
+    /// Has another name from now on.
+    pub fn rename(&self, name: &str) {
+        self.office.change(|state| {
+            let mailbox = &mut state.mailboxes[self.mailbox];
+            let renamed = self.office.present_as(mailbox, self.who.clone()).with_name(name);
+            mailbox.present.retain(|who| who.id != renamed.id);
+            mailbox.present.push(renamed.clone());
+            self.office.store(mailbox, renamed, Content::Event(SystemEvent::NameUpdated), None);
+        });
+    }
+
+    /// Hands the mailbox to somebody else, and leaves.
+    ///
+    /// # Errors
+    /// `SessionEnded`.
+    pub fn hand_to(&self, other: &Self) -> Result<Letter> {
+        self.post(Content::Event(SystemEvent::TransferSucceeded))?;
+        other.join();
+        self.leave()
     }
 
     /// Posts anything; joins first if need be.
@@ -265,7 +305,7 @@ impl Window {
     pub fn leave(&self) -> Result<Letter> {
         let letter = self.post(Content::Event(SystemEvent::Left))?;
         self.office.change(|state| {
-            state.mailboxes[self.mailbox].present.retain(|who| *who != self.who);
+            state.mailboxes[self.mailbox].present.retain(|who| who.id != self.who.id);
         });
         Ok(letter)
     }

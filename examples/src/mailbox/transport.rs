@@ -36,6 +36,14 @@ impl MailboxTransport {
         Self { office }
     }
 
+    /// What opens the mailbox with this number, from any client.
+    pub fn pass(&self, mailbox: usize) -> SavedSession {
+        let key = self.office.with(|state| state.mailboxes[mailbox].key.clone());
+        let mut pass = SavedSession::new(ID, Default::default());
+        pass.data.insert("key".into(), key.as_str().into());
+        pass
+    }
+
     /// The mailbox that saved data name.
     fn find(&self, saved: &SavedSession) -> Result<usize> {
         let lost = || Error::new(ErrorKind::SessionLost, "there is no such mailbox");
@@ -59,7 +67,11 @@ impl Transport for MailboxTransport {
             .with(Capability::Restore)
             .with(Capability::Verify)
             .with(Capability::History)
-            .with(Capability::IdempotentSend);
+            .with(Capability::IdempotentSend)
+            .with(Capability::IdempotentStart)
+            .with(Capability::SystemEvents)
+            .with(Capability::MessageIds)
+            .with(Capability::Denials);
         capabilities.history_page_max = Some(PAGE);
         capabilities
     }
@@ -75,12 +87,13 @@ impl Transport for MailboxTransport {
         };
         let started = matches!(request.intent, Intent::Start(_));
         let signs = Arc::new(Signs::default());
-        let (line, key, customer) = self.office.with(|state| {
+        let (line, customer) = self.office.with(|state| {
             let mailbox = &mut state.mailboxes[at];
             if mailbox.closed.is_some() {
                 return Err(Error::new(ErrorKind::SessionEnded, "the mailbox is closed"));
             }
             mailbox.lines += 1;
+            mailbox.opened += 1;
             let line = Line {
                 office: self.office.clone(),
                 at,
@@ -90,10 +103,8 @@ impl Transport for MailboxTransport {
                 signs: Arc::clone(&signs),
                 changes: self.office.changes(),
             };
-            Ok((line, mailbox.key.clone(), mailbox.customer.clone()))
+            Ok((line, mailbox.customer.clone()))
         })?;
-        let mut saved = SavedSession::new(ID, Default::default());
-        saved.data.insert("key".into(), key.as_str().into());
         let mut session = SessionInfo::new(scope(at), segment(at));
         session.participant = customer.id;
         session.display_name = customer.name;
@@ -101,7 +112,7 @@ impl Transport for MailboxTransport {
         Ok(Connection {
             session,
             capabilities: self.capabilities(),
-            saved,
+            saved: self.pass(at),
             handle: Arc::new(handle),
             events: EventStream::new(stream::unfold(Some(line), Line::step)),
         })
@@ -186,6 +197,7 @@ struct Handle {
 impl ConnectionHandle for Handle {
     async fn submit(&self, command: Command) -> Result<Ack> {
         self.office.change(|state| {
+            state.calls += 1;
             if self.signs.over.load(Ordering::SeqCst) || state.cuts != self.cuts {
                 return Err(
                     Error::new(ErrorKind::Network, "the line is dead").with_delivery(Delivery::NotSent)

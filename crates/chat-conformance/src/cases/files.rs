@@ -5,17 +5,17 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
-use chat_core::{ErrorKind, OutgoingBody, Upload};
+use chat_core::{Capability, ErrorKind, OutgoingBody, Upload};
 use futures::StreamExt;
 
 use crate::{
-    harness::{Action, Disturbance, Power, Request},
+    harness::{Action, Disturbance, Request},
     world::{Chat, World},
 };
 
 /// Where files are scanned, they come out clean.
 async fn scanned(chat: &Chat) {
-    if chat.0.bench.harness.powers().has(Power::Scans) {
+    if chat.session().capabilities().can(Capability::FileScans) {
         chat.agent().act(Action::Scanned { approved: true }).await;
     }
 }

@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use chat_core::{
-    ChatEvent, ConnectError, Continues, EndReason, ErrorKind, Extent, LinkState, Result, Role, SendStage,
-    SessionDirectory, StartRequest, UserData, session::ConnectionEvent,
+    Capability, ChatEvent, ConnectError, Continues, EndReason, ErrorKind, Extent, LinkState, Result, Role,
+    SendStage, SessionDirectory, StartRequest, UserData, session::ConnectionEvent,
 };
 
 use crate::{
-    harness::{Action, Disturbance, Failure, Power, Request},
+    harness::{Action, Disturbance, Failure, Request},
     shelf::Shelf,
     world::{Chat, World},
 };
@@ -326,6 +326,7 @@ pub(crate) async fn changed_session_data_are_saved(world: &mut World) {
     let chat = world.open(builder.start(StartRequest::named("Ada"))).await.expect("the chat starts");
     let before = chat.session().session_data();
     chat.agent().act(Action::RotateToken).await;
+    chat.agent().say("hello").await;
     chat.until("new session data", |chat| chat.session().session_data() != before).await;
     let now = chat.session().session_data();
     shelf.until(world, "they are kept", |kept| kept.map(|kept| kept.saved.clone()) == now).await;
@@ -475,7 +476,7 @@ pub(crate) async fn an_ended_chat_is_continued(world: &mut World) {
     chat.shows(&["first chat"]).await;
     let source = chat.session().info().expect("a live session").segment.to_string();
     chat.session().end().await.expect("ended");
-    if world.harness().powers().has(Power::Lingers) {
+    if world.capabilities().can(Capability::Lingering) {
         chat.agent().end().await;
     }
     chat.ended().await;

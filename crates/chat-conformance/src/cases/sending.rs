@@ -385,9 +385,19 @@ pub(crate) async fn a_typing_preview_reaches_the_agent(world: &mut World) {
 pub(crate) async fn a_raw_event_reaches_the_centre(world: &mut World) {
     let chat = world.start().await;
     chat.live().await;
-    let event = RawEvent::new("application/x.test", r#"{"a":1}"#);
+    let types = chat.session().capabilities().raw_event_types;
+    let event = RawEvent::new(*types.first().unwrap_or(&"application/x.test"), r#"{"a":1}"#);
     chat.session().send_event(event.clone()).await.expect("sent");
     assert_eq!(chat.truth().await.events, [event]);
+    if !types.is_empty() {
+        let unheard = RawEvent::new("application/x.unheard", "{}");
+        let refused = chat.session().send_event(unheard).await.map_err(|error| error.kind().clone());
+        assert_eq!(
+            refused,
+            Err(ErrorKind::InvalidInput),
+            "what the vendor does not take is refused before it leaves"
+        );
+    }
 }
 
 pub(crate) async fn a_notice_reaches_the_centre(world: &mut World) {

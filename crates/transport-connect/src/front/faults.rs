@@ -100,6 +100,8 @@ pub struct FrontFaults {
     pub reorder_items: u32,
     /// Items that are not sent at all.
     pub drop_items: u32,
+    /// How long connections live that are made now, instead of what the configuration says.
+    pub connection_life: Option<Duration>,
     /// Members that socket items go without, as `Id` or `Content`.
     pub omit_members: Vec<String>,
     /// Pages of the transcript that are empty and still have a token.
@@ -191,6 +193,10 @@ impl FaultState {
             .find(|fault| fault.times > 0 && fault.operation.is_none_or(|one| one == operation))?;
         found.times -= 1;
         Some(found.instead.clone())
+    }
+
+    pub(super) fn connection_life(&self) -> Option<Duration> {
+        self.lock().connection_life
     }
 
     pub(super) fn refuse_upgrade(&self) -> bool {

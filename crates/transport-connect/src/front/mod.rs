@@ -281,6 +281,13 @@ impl ConnectFront {
         }
     }
 
+    /// From now on, the transcript of a contact holds only its newest items.
+    pub fn keep_newest(&self, contact_id: &str, items: usize) {
+        if let Some(contact) = self.shared.find_contact(contact_id) {
+            contact.truth().keeps = Some(items);
+        }
+    }
+
     /// Lets every connection token expire.
     pub fn expire_tokens(&self) {
         self.shared.tokens.expire_connection_tokens();

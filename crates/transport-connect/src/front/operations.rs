@@ -4,7 +4,7 @@ use std::{borrow::Cow, sync::Arc};
 
 use chat_core::{
     Ack, Capability, ClientToken, Command, Content, Delivery, Direction, HistoryFrom, HistoryRequest,
-    Outgoing, OutgoingBody, ReceiptKind, ReceiptSignal, Sent, TypingSignal, Upload, VendorCommand,
+    Outgoing, OutgoingBody, RawEvent, ReceiptKind, ReceiptSignal, Sent, TypingSignal, Upload, VendorCommand,
 };
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -82,10 +82,11 @@ impl Shared {
         let config = &self.config;
         if types.contains(&ConnectionType::Websocket) {
             let token = self.tokens.mint(Kind::SocketUrl, caller.clone(), Some(config.url_life));
+            let expiry = self.faults.connection_life().unwrap_or(config.connection_expiry);
             let base = config.base_url.replacen("http", "ws", 1);
             answer["Websocket"] = json!({
                 "Url": format!("{base}/gateway?X-Amz-Token={token}"),
-                "ConnectionExpiry": self.after(config.connection_expiry),
+                "ConnectionExpiry": self.after(expiry),
             });
         }
         if types.contains(&ConnectionType::ConnectionCredentials) {
@@ -217,6 +218,11 @@ impl Shared {
                 truth.emit_typing(sender)
             }
             ContentType::ConnectionAcknowledged => {
+                // All that a client may send and the service does not act on.
+                if customer && contact.capabilities.can(Capability::RawEvents) {
+                    let event = RawEvent::new(content_type, request.content.unwrap_or_default());
+                    contact.submit(Command::Event(event), self.config.backend_within).await?;
+                }
                 let mut truth = contact.truth();
                 truth.connect(&caller.participant);
                 let (id, time) = truth.mint();
@@ -374,6 +380,10 @@ impl Shared {
         }
         if customer_leaves {
             contact.truth().leave(&contact.customer);
+            // A flow may go on, with a survey for instance: then the end is the transport's to tell (§1).
+            if contact.capabilities.can(Capability::Lingering) {
+                return Ok(());
+            }
         }
         // The transport's own last words come first, if it has any.
         let _ = timeout(END_WITHIN, contact.over()).await;

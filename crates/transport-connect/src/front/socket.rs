@@ -75,7 +75,7 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
         .max_message_size(Some(FRAME_MAX))
         .max_frame_size(Some(FRAME_MAX));
     let stream = WebSocketStream::from_raw_socket(io, Role::Server, Some(buffers)).await;
-    let life = Instant::now() + front.config.socket_life;
+    let life = Instant::now() + front.faults.connection_life().unwrap_or(front.config.socket_life);
     let idle = front.config.socket_idle;
     let mut heard = Instant::now();
     let mut socket = Socket { front, caller, place, stream, held: None };

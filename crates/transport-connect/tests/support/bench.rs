@@ -9,11 +9,11 @@ use std::{
 
 use async_trait::async_trait;
 use chat_conformance::{
-    Action, Actor, Clock, ContactCentre, Disturbance, Failure, Harness, Network, NetworkKind, Power, Powers,
-    Request, Truth, sim::sim_powers,
+    Action, Actor, Clock, ContactCentre, Disturbance, Failure, Harness, Network, NetworkKind, Request, Truth,
 };
 use chat_core::{
-    Error, ErrorKind, MessageId, Result, SavedSession, Timestamp, Transport, VirtualClock, WallClock,
+    Capability, Error, ErrorKind, MessageId, Result, SavedSession, Timestamp, Transport, VirtualClock,
+    WallClock,
 };
 use chat_net::{
     Net, NetConfig,
@@ -44,7 +44,6 @@ pub(crate) struct Bench {
 struct Service {
     console: Console,
     front: Arc<ConnectFront>,
-    profile: Profile,
 }
 
 /// What lies between clients and front.
@@ -74,7 +73,7 @@ impl Bench {
     pub(crate) fn in_memory() -> Self {
         let network = MemoryNetwork::new();
         let base = format!("http://{AUTHORITY}");
-        let service = Service::open(&base);
+        let service = Service::open(&base, Duration::from_secs(10));
         let front = Arc::clone(&service.front);
         let mut listener = network.listen(AUTHORITY);
         tokio::spawn(async move {
@@ -90,7 +89,7 @@ impl Bench {
         let here = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let listener = tokio::net::TcpListener::bind(here).await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
-        let service = Service::open(&base);
+        let service = Service::open(&base, Duration::from_secs(3));
         let front = Arc::clone(&service.front);
         let gate = watch::Sender::new(Gate::Open);
         let gates = gate.subscribe();
@@ -149,20 +148,20 @@ impl Bench {
 }
 
 impl Service {
-    fn open(base: &str) -> Self {
+    /// After a customer's end the flow goes on for `lingers`.
+    fn open(base: &str, lingers: Duration) -> Self {
         let start = Timestamp::from_millis(1_777_885_200_000).expect("a date in 2026");
         let clock = VirtualClock::starting_at(start);
-        let profile = Profile::push();
-        let centre = Centre::builder()
-            .profile(profile.clone())
-            .clock(Arc::clone(&clock) as Arc<dyn WallClock>)
-            .build();
+        let mut profile = Profile::push().with(Capability::Lingering).with(Capability::FileScans);
+        profile.leave_deadline = lingers;
+        let centre =
+            Centre::builder().profile(profile).clock(Arc::clone(&clock) as Arc<dyn WallClock>).build();
         let mut config = FrontConfig::new(base);
         config.clock = clock;
         // The client is heard every ten seconds; who is not heard for longer is gone.
         config.socket_idle = Duration::from_secs(25);
         let front = ConnectFront::new(Arc::new(centre.transport()), config);
-        Self { console: centre.console(), front, profile }
+        Self { console: centre.console(), front }
     }
 
     fn contact_id(&self, chat: usize) -> Option<Arc<str>> {
@@ -197,6 +196,9 @@ impl ContactCentre for Service {
                 self.front.set_faults(faults);
             }
             return Ok(None);
+        }
+        if let Action::Prune(keep) = action {
+            self.front.keep_newest(&self.contact_id(chat).unwrap_or_default(), keep);
         }
         // What is no item is a frame of the gateway; the centre's own would come as an item.
         if let Action::UnknownEvent(event) = action {
@@ -268,6 +270,8 @@ impl Network for Between {
             }
             (_, Disturbance::Duplicate(_)) => self.order(|faults| faults.duplicate_items = u32::MAX),
             (_, Disturbance::Reorder(_)) => self.order(|faults| faults.reorder_items = u32::MAX),
+            (_, Disturbance::Lose(count)) => self.order(|faults| faults.drop_items = count),
+            (_, Disturbance::Expire(life)) => self.order(|faults| faults.connection_life = Some(life)),
             (_, Disturbance::StoreThenCut(request)) => {
                 self.instead(operation(request), Instead::LoseEverything, 1);
             }
@@ -290,7 +294,7 @@ impl Network for Between {
             (_, Disturbance::LoseStartAnswer) => {
                 self.instead(Operation::StartChatProxy, Instead::LoseAnswer, 1);
             }
-            (_, other) => panic!("no power for {other:?} is declared"),
+            (_, other) => unreachable!("{other:?} is not for this network"),
         }
     }
 
@@ -330,35 +334,6 @@ impl Harness for Bench {
         match &self.between.way {
             Way::Memory(_) => NetworkKind::InMemory,
             Way::Sockets(_) => NetworkKind::Sockets,
-        }
-    }
-
-    /// All but what the service cannot tell its clients.
-    fn powers(&self) -> Powers {
-        let powers = [
-            // No place in a queue, no hint at a gap; pushed URLs are texts, and notices no items.
-            Power::Queue,
-            Power::Lose,
-            Power::Push,
-            // Texts are never edited.
-            Power::Edit,
-            // Replacing a socket is the client's plan, by its age.
-            Power::Renew,
-            // Participant tokens serve as long as the chat; connection tokens are no session data.
-            Power::Tokens,
-            // Raw events are of the service's types.
-            Power::AnyEvents,
-            // 403 and 404 mean that the chat is over.
-            Power::Denials,
-            // The front keeps the chat's items, as the service does.
-            Power::Prune,
-        ]
-        .into_iter()
-        .fold(sim_powers(&self.service.profile), Powers::without);
-        match &self.between.way {
-            Way::Memory(_) => powers,
-            // Sockets of the machine can be closed, and that is all.
-            Way::Sockets(_) => powers.without(Power::HalfOpen).without(Power::Delay),
         }
     }
 

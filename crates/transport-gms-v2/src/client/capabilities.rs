@@ -58,8 +58,13 @@ pub(crate) fn capabilities(config: &GmsConfig, mode: Mode) -> Capabilities {
             capabilities = capabilities.with(Capability::Poll);
             capabilities.poll_interval = Some(timings.poll_interval);
         }
-        Mode::Cometd if config.asynchronous => capabilities = capabilities.with(Capability::Async),
-        Mode::Cometd => {}
+        Mode::Cometd => {
+            // A jump in the indexes of what is pushed (§5.4).
+            capabilities = capabilities.with(Capability::GapHints);
+            if config.asynchronous {
+                capabilities = capabilities.with(Capability::Async);
+            }
+        }
     }
     if !capabilities.can(Capability::Async) {
         capabilities.detached_for = Some(timings.disconnect_budget);

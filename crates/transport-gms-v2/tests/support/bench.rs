@@ -9,8 +9,7 @@ use std::{
 
 use async_trait::async_trait;
 use chat_conformance::{
-    Action, Actor, Clock, ContactCentre, Disturbance, Failure, Harness, Network, NetworkKind, Power, Powers,
-    Request, Truth, sim::sim_powers,
+    Action, Actor, Clock, ContactCentre, Disturbance, Failure, Harness, Network, NetworkKind, Request, Truth,
 };
 use chat_core::{
     Error, ErrorKind, MessageId, ReceiptKind, Result, SavedSession, Scope, Timestamp, Transport,
@@ -61,7 +60,6 @@ pub(crate) struct Bench {
 struct Service {
     console: Console,
     front: Arc<GmsFront>,
-    profile: Profile,
     /// Who was heard within this time is there.
     heard_within: Duration,
 }
@@ -214,14 +212,13 @@ impl Service {
     fn open(mut config: FrontConfig, heard_within: Duration) -> Self {
         let start = Timestamp::from_millis(1_777_885_200_000).expect("a date in 2026");
         let clock = VirtualClock::starting_at(start);
-        let profile = Profile::push();
         let centre = Centre::builder()
-            .profile(profile.clone())
+            .profile(Profile::push())
             .clock(Arc::clone(&clock) as Arc<dyn WallClock>)
             .build();
         config.clock = clock;
         let front = GmsFront::new(Arc::new(centre.transport()), config);
-        Self { console: centre.console(), front, profile, heard_within }
+        Self { console: centre.console(), front, heard_within }
     }
 
     /// The service's own id of a chat that it knows.
@@ -266,6 +263,13 @@ impl ContactCentre for Service {
         match action {
             // The numbers of what follows say that something is missing.
             Action::HintGap => Ok(None),
+            // Replies have another alias from the next one on.
+            Action::RotateToken => {
+                let mut faults = self.front.faults();
+                faults.change_alias += 1;
+                self.front.set_faults(faults);
+                Ok(None)
+            }
             action => ContactCentre::act(&self.console, chat, actor, action).await,
         }
     }
@@ -371,7 +375,7 @@ impl Network for Between {
             (_, Disturbance::LoseStartAnswer) => {
                 self.instead(Operation::RequestChat, Instead::LoseAnswer, 1);
             }
-            (_, other) => panic!("no power for {other:?} is declared"),
+            (_, other) => unreachable!("{other:?} is not for this network"),
         }
     }
 
@@ -411,49 +415,6 @@ impl Harness for Bench {
         match &self.between.way {
             Way::Memory(_) => NetworkKind::InMemory,
             Way::Sockets(_) => NetworkKind::Sockets,
-        }
-    }
-
-    /// All but what the service cannot tell its clients.
-    fn powers(&self) -> Powers {
-        let powers = [
-            // Messages have indexes of the service's own.
-            Power::SharedIds,
-            // Nothing is told of the place in a queue, of receipts, of a transfer.
-            Power::Queue,
-            Power::Receipts,
-            Power::Transfer,
-            // Texts are never edited, and are told when they are whole; a question is told as a text.
-            Power::Edit,
-            Power::Stream,
-            Power::Interactive,
-            // Whatever is told stands in the transcript.
-            Power::UnknownEvents,
-            Power::SystemEvents,
-            // There is no connection that could be replaced or asked through.
-            Power::Renew,
-            Power::DeepHeartbeat,
-            // A key serves as long as the chat.
-            Power::Tokens,
-            Power::AnyEvents,
-            // The front keeps the chat's events, as the service does.
-            Power::Prune,
-            // A repeated start is another chat.
-            Power::IdempotentStart,
-        ]
-        .into_iter()
-        .fold(sim_powers(&self.service.profile), Powers::without)
-        // Who comes back within 45 seconds reads all of it.
-        .with(Power::FinalTranscript);
-        let powers = match self.mode {
-            // Whoever asks is answered with all there is.
-            Mode::Polling => powers.without(Power::LosesConnections).without(Power::Lose),
-            Mode::LongPolling | Mode::WebSocket => powers,
-        };
-        match &self.between.way {
-            Way::Memory(_) => powers,
-            // Sockets of the machine can be closed, and that is all.
-            Way::Sockets(_) => powers.without(Power::HalfOpen).without(Power::Delay),
         }
     }
 

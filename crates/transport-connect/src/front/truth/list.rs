@@ -174,11 +174,18 @@ impl Truth {
 
 impl Shelf for Truth {
     fn keys(&self) -> Vec<Key> {
-        self.entries.iter().filter(|(_, entry)| entry.visible).map(|(key, _)| *key).collect()
+        let visible = self.entries.iter().filter(|(_, entry)| entry.visible).map(|(key, _)| *key);
+        let mut keys: Vec<Key> = visible.collect();
+        if let Some(forgotten) = self.keeps.and_then(|keeps| keys.len().checked_sub(keeps)) {
+            keys.drain(..forgotten);
+        }
+        keys
     }
 
     fn find(&self, id: &str) -> Option<Key> {
-        self.by_id.get(id).copied()
+        let key = self.by_id.get(id).copied()?;
+        let forgotten = self.keeps.is_some() && self.keys().first().is_none_or(|oldest| key < *oldest);
+        (!forgotten).then_some(key)
     }
 }
 

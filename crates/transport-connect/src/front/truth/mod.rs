@@ -108,6 +108,8 @@ pub(super) struct Truth {
     pub(super) people: HashMap<Arc<str>, Person>,
     strangers: HashMap<(String, String), String>,
     entries: BTreeMap<Key, Entry>,
+    /// `GetTranscript` has forgotten all but the newest so many.
+    pub(super) keeps: Option<usize>,
     by_id: HashMap<String, Key>,
     by_alias: HashMap<Alias, Key>,
     last_millis: i64,
@@ -156,6 +158,7 @@ impl Truth {
             people: HashMap::new(),
             strangers: HashMap::new(),
             entries: BTreeMap::new(),
+            keeps: None,
             by_id: HashMap::new(),
             by_alias: HashMap::new(),
             last_millis: 0,
