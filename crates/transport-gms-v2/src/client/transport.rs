@@ -173,22 +173,27 @@ impl Transport for GmsTransport {
             Intent::Start(start) => {
                 if inner.mode(None) == Mode::Cometd {
                     match cometd::start(inner, &start, tap).await {
-                        Err(NotOpen::Session(error)) if inner.falls_back(&error) => {}
+                        Err(NotOpen::GivenUp(error)) => falls_back(&error),
                         opened => return Ok(opened.map_err(NotOpen::into_error)?),
                     }
                 }
                 Ok(polling::start(inner, &start, tap).await?)
             }
             Intent::Join(saved) | Intent::Resume(saved) => {
-                if inner.mode(Mode::of(&saved)) == Mode::Cometd && !inner.is_given_up(&saved) {
+                if inner.mode(Mode::of(&saved)) == Mode::Cometd {
                     let chat = Chat::resumed(&saved, Mode::Cometd, &inner.config)?;
                     match cometd::resume(inner, chat, tap).await {
-                        Err(NotOpen::Session(error)) if inner.falls_back(&error) => {}
+                        Err(NotOpen::GivenUp(error)) => falls_back(&error),
                         opened => return Ok(opened.map_err(NotOpen::into_error)?),
                     }
                 }
                 let chat = Chat::resumed(&saved, Mode::Polling, &inner.config)?;
-                Ok(polling::resume(inner, chat, tap).await?)
+                let chat_id = chat.followed.identity().chat_id.clone();
+                let connection = polling::resume(inner, chat, tap).await?;
+                if let (Some(hub), Some(chat_id)) = (&inner.cometd, chat_id) {
+                    hub.forget(&chat_id);
+                }
+                Ok(connection)
             }
             _ => Err(Error::unsupported(Capability::Join, TRANSPORT_ID).into()),
         }
@@ -204,25 +209,6 @@ impl Transport for GmsTransport {
 }
 
 impl Inner {
-    /// Whether a chat that cannot be had over CometD is polled, because that has failed too often.
-    fn falls_back(&self, error: &Error) -> bool {
-        let given_up = self.cometd.as_ref().is_some_and(Hub::is_given_up);
-        if given_up {
-            tracing::warn!(%error, "CometD has failed too often: the chat is polled");
-        }
-        given_up
-    }
-
-    /// Whether a chat that was followed over CometD is polled from now on: its connections were lost as often as they stood.
-    fn is_given_up(&self, saved: &SavedSession) -> bool {
-        let before = Mode::of(saved) == Some(Mode::Cometd);
-        let given_up = before && self.cometd.as_ref().is_some_and(Hub::is_given_up);
-        if given_up {
-            tracing::warn!("CometD has failed too often: the chat is polled");
-        }
-        given_up
-    }
-
     /// How a chat is followed that was followed like this before.
     fn mode(&self, before: Option<Mode>) -> Mode {
         match (&self.config.cometd, before) {
@@ -231,4 +217,8 @@ impl Inner {
             (Some(_), None) => Mode::Cometd,
         }
     }
+}
+
+fn falls_back(error: &Error) {
+    tracing::warn!(%error, "CometD has failed too often: the chat is polled");
 }

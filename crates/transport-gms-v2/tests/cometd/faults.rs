@@ -220,6 +220,36 @@ async fn when_cometd_fails_too_often_the_chat_is_polled() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_happens_once_to_many_chats_moves_none_of_them_to_polling() {
+    for websocket in [true, false] {
+        let rig = Rig::new();
+        let client = rig.client_with(|config| {
+            config.data_url = Some(data_url());
+            config.cometd.as_mut().unwrap().websocket = websocket;
+        });
+        let mut chats = Vec::new();
+        for _ in 0..12 {
+            chats.push(rig.chat(client.clone()).await);
+        }
+        rig.front.cometd().unwrap().restart();
+        tokio::time::sleep(Duration::from_secs(40)).await;
+        // With the network everything is away: there is nothing to be had by polling.
+        for seconds in [2, 20] {
+            rig.network.cut();
+            tokio::time::sleep(Duration::from_secs(seconds)).await;
+            rig.network.heal();
+            tokio::time::sleep(Duration::from_secs(40)).await;
+        }
+        for (n, (session, contact)) in chats.iter().enumerate() {
+            assert!(!session.capabilities().can(Capability::Poll), "{n}");
+            contact.as_agent("Maria").say(format!("hello {n}")).unwrap();
+            shows_text(session, &format!("hello {n}")).await;
+        }
+        assert_eq!(rig.sessions(), 12);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn without_a_way_to_poll_the_chat_waits_for_cometd() {
     let rig = Rig::new();
     let (session, contact) = rig.chat(rig.client()).await;

@@ -3,12 +3,13 @@
 use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use chat_core::{
-    EndReason, Error, ErrorKind, GapHint, Lost, PollClass, RawEvent, SessionUpdate, Terminal, TransportEvent,
+    EndReason, Error, ErrorKind, GapHint, PollClass, RawEvent, SessionUpdate, Terminal, TransportEvent,
 };
 use serde_json::{Map, Value};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::{
+    InVain, Lost,
     line::{Heard, Line, gone},
     may_go_on,
 };
@@ -35,6 +36,8 @@ pub(super) struct Driver {
     connection: Arc<ChatConnection>,
     line: Arc<Line>,
     deliveries: Deliveries,
+    /// Before this connection, until one of its connects is answered.
+    in_vain: InVain,
     /// Reads the transcript again, or asks for notifications again.
     work: Option<Work>,
     /// The chat's notifications come.
@@ -57,6 +60,7 @@ impl Driver {
         connection: Arc<ChatConnection>,
         line: Arc<Line>,
         deliveries: Deliveries,
+        in_vain: InVain,
     ) -> Self {
         let inner = Arc::clone(inner);
         Self {
@@ -64,6 +68,7 @@ impl Driver {
             connection,
             line,
             deliveries,
+            in_vain,
             work: None,
             attached: true,
             failing: false,
@@ -125,9 +130,7 @@ impl Driver {
                 event = self.deliveries.next(), if outlet.waiting() < WAITING_MAX => match event {
                     Some(Event::Delivery(incoming)) => self.take_in(&incoming),
                     Some(Event::Alive) => {
-                        if let Some(hub) = &self.inner.cometd {
-                            hub.note(true);
-                        }
+                        self.in_vain = InVain::default();
                         // A hint: who has events waiting has signs of life enough.
                         if outlet.waiting() == 0 {
                             outlet.hint(TransportEvent::Alive);
@@ -153,23 +156,16 @@ impl Driver {
         let keep = |session| {
             let chat_id = self.connection.chat().followed.identity().chat_id.clone();
             if let (Some(hub), Some(chat_id)) = (hub, chat_id) {
-                hub.keep(&chat_id, session);
-            }
-        };
-        let failed = || {
-            if let Some(hub) = hub {
-                hub.note(false);
+                hub.keep(Lost { chat_id, session, stood: true, in_vain: self.in_vain.lost() });
             }
         };
         let (error, resumable) = match closed {
             Some(Closed::Unconnected(error)) => {
-                failed();
                 keep(self.line.publisher().session().filter(|_| may_go_on(&error)));
                 (error, true)
             }
             // One that is forgotten again and again is no way to follow a chat, whether nodes or tabs take it from each other.
             Some(Closed::Forgotten(error)) => {
-                failed();
                 keep(None);
                 (gone(error), true)
             }
@@ -189,7 +185,7 @@ impl Driver {
                 (Error::new(ErrorKind::Internal, "the Bayeux session stopped"), true)
             }
         };
-        Terminal::Lost(Lost { error, resumable })
+        Terminal::Lost(chat_core::Lost { error, resumable })
     }
 
     /// Closes the Bayeux session. Who leaves a chat that goes on says how far it was read (§9.4, rule 6).

@@ -36,8 +36,8 @@ use crate::{
     wire::{Operation, Parameters, Position, Reply},
 };
 
-/// Most chats whose lost connections are remembered.
-const LOST_MAX: usize = 256;
+/// Most lost connections that are remembered.
+const LOST_MAX: usize = 10_000;
 /// Most messages that may come while a chat is being taken up.
 const EARLY_MAX: usize = 1024;
 
@@ -46,13 +46,44 @@ const EARLY_MAX: usize = 1024;
 pub(crate) struct Hub {
     client: BayeuxClient,
     channel: String,
-    /// Handshakes and connects that failed in succession.
-    failures: AtomicU32,
+    /// Starts that failed in succession: they have no chat yet that could count for itself.
+    starts_in_vain: AtomicU32,
     fallback_after: Option<u32>,
-    /// Connections that were lost: of which chat, and the session that can be gone on with, if there is one. A chat may have
-    /// several, and whoever comes back takes one out: a session must never have two connections, which would take each
-    /// other's connects away for ever (§9.1).
-    lost: Mutex<VecDeque<(String, Option<BayeuxSession>)>>,
+    /// A chat may have lost several, and whoever comes back takes one out: a session must never have two connections, which would
+    /// take each other's connects away for ever (§9.1).
+    lost: Mutex<VecDeque<Lost>>,
+}
+
+/// A connection that was lost, or could not be made.
+#[derive(Debug)]
+struct Lost {
+    chat_id: String,
+    /// The session that can be gone on with.
+    session: Option<BayeuxSession>,
+    /// It stood once.
+    stood: bool,
+    in_vain: InVain,
+}
+
+/// What has failed since a connect was answered last.
+#[derive(Debug, Clone, Copy, Default)]
+struct InVain {
+    /// Handshakes and connects.
+    attempts: u32,
+    /// Connections that stood, and were lost.
+    lost: u32,
+}
+
+impl InVain {
+    /// An attempt has failed.
+    const fn failed(self) -> Self {
+        Self { attempts: self.attempts.saturating_add(1), ..self }
+    }
+
+    /// What stood was lost.
+    const fn lost(self) -> Self {
+        Self { lost: self.lost.saturating_add(1), ..self.failed() }
+    }
 }
 
 /// Why there is no connection.
@@ -60,6 +91,8 @@ pub(crate) struct Hub {
 pub(crate) enum NotOpen {
     /// The CometD server cannot be had.
     Session(Error),
+    /// It has failed so often that the chat goes on by polling.
+    GivenUp(Error),
     /// The chat cannot.
     Chat(Error),
 }
@@ -67,7 +100,7 @@ pub(crate) enum NotOpen {
 impl NotOpen {
     pub(crate) fn into_error(self) -> Error {
         match self {
-            Self::Session(error) | Self::Chat(error) => error,
+            Self::Session(error) | Self::GivenUp(error) | Self::Chat(error) => error,
         }
     }
 }
@@ -86,67 +119,79 @@ impl Hub {
         Ok(Some(Self {
             client: BayeuxClient::new(net, bayeux)?,
             channel: cometd.channel.clone(),
-            failures: AtomicU32::new(0),
+            starts_in_vain: AtomicU32::new(0),
             fallback_after: fallback.then_some(cometd.fallback_after),
             lost: Mutex::default(),
         }))
     }
 
-    /// Whether CometD has failed so often that a chat goes on by polling.
-    pub(crate) fn is_given_up(&self) -> bool {
-        self.fallback_after.is_some_and(|after| self.failures.load(Ordering::Relaxed) >= after)
-    }
-
-    /// A handshake or connect has failed, or a connect was answered.
-    fn note(&self, answered: bool) {
-        match answered {
-            true => self.failures.store(0, Ordering::Relaxed),
-            // It does not pass its end: that many failures do not happen.
-            false => drop(self.failures.fetch_add(1, Ordering::Relaxed)),
-        }
-    }
-
-    /// Remembers that a chat has lost its connection.
-    fn keep(&self, chat_id: &str, session: Option<BayeuxSession>) {
+    /// Remembers a connection.
+    fn keep(&self, one: Lost) {
         let mut lost = self.lost.lock().unwrap_or_else(PoisonError::into_inner);
-        lost.push_back((chat_id.to_owned(), session));
+        lost.push_back(one);
         if lost.len() > LOST_MAX {
             lost.pop_front();
         }
     }
 
-    /// A connection that this chat has lost. Nobody else gets it.
-    fn take(&self, chat_id: &str) -> Option<Option<BayeuxSession>> {
+    /// Forgets the lost connections of this chat: it is polled now.
+    pub(crate) fn forget(&self, chat_id: &str) {
         let mut lost = self.lost.lock().unwrap_or_else(PoisonError::into_inner);
-        let at = lost.iter().position(|(chat, _)| chat == chat_id)?;
-        lost.remove(at).map(|(_, session)| session)
+        lost.retain(|one| one.chat_id != chat_id);
+    }
+
+    /// A connection of this chat. Nobody else gets it.
+    fn take(&self, chat_id: &str) -> Option<Lost> {
+        let mut lost = self.lost.lock().unwrap_or_else(PoisonError::into_inner);
+        let at = lost.iter().position(|one| one.chat_id == chat_id)?;
+        lost.remove(at)
     }
 
     /// A session: the one that the chat had, if the server still knows it, or a new one (§9.4, rules 2 and 3).
     async fn open(&self, chat_id: Option<&str>) -> Result<Opening, NotOpen> {
-        let lost = chat_id.and_then(|chat_id| Some((chat_id, self.take(chat_id)?)));
-        let returns = lost.is_some();
-        let failed = |error: Error, session: Option<BayeuxSession>| {
-            self.note(false);
-            if let Some((chat_id, _)) = lost {
-                self.keep(chat_id, session);
-            }
-            NotOpen::Session(gone(error))
+        let fresh = |chat_id: &str| Lost {
+            chat_id: chat_id.to_owned(),
+            session: None,
+            stood: false,
+            in_vain: InVain::default(),
         };
-        if let Some(session) = lost.as_ref().and_then(|(_, session)| session.clone()) {
-            match self.client.resume(session.clone()).await {
-                Ok(opened) => return Ok(Opening::new(opened, self, returns)),
+        let mut lost = chat_id.map(|chat_id| self.take(chat_id).unwrap_or_else(|| fresh(chat_id)));
+        let given_up = |in_vain: u32| self.fallback_after.is_some_and(|after| in_vain >= after);
+        // Another one would stand, too, and be lost.
+        if lost.as_ref().is_some_and(|lost| given_up(lost.in_vain.lost)) {
+            return Err(NotOpen::GivenUp(Error::new(ErrorKind::Network, "no connection has lasted")));
+        }
+        let error = match self.session(lost.as_mut().and_then(|lost| lost.session.as_mut())).await {
+            Ok(opened) => {
+                self.starts_in_vain.store(0, Ordering::Relaxed);
+                return Ok(Opening::new(opened, self, lost));
+            }
+            Err(error) => error,
+        };
+        let in_vain = match lost {
+            Some(mut lost) => {
+                lost.session.take_if(|_| !may_go_on(&error));
+                lost.in_vain = lost.in_vain.failed();
+                let in_vain = lost.in_vain.attempts;
+                // If the chat cannot be polled either, the network is away, and it is tried again.
+                self.keep(lost);
+                in_vain
+            }
+            // It does not pass its end: that many failures do not happen.
+            None => self.starts_in_vain.fetch_add(1, Ordering::Relaxed).saturating_add(1),
+        };
+        let error = gone(error);
+        Err(if given_up(in_vain) { NotOpen::GivenUp(error) } else { NotOpen::Session(error) })
+    }
+
+    async fn session(&self, known: Option<&mut BayeuxSession>) -> Result<(Publisher, Deliveries)> {
+        if let Some(known) = known {
+            match self.client.resume(known.clone()).await {
                 Err(error) if *error.kind() == ErrorKind::SessionLost => {}
-                Err(error) => {
-                    let session = may_go_on(&error).then_some(session);
-                    return Err(failed(error, session));
-                }
+                settled => return settled,
             }
         }
-        match self.client.handshake().await {
-            Ok(opened) => Ok(Opening::new(opened, self, returns)),
-            Err(error) => Err(failed(error, None)),
-        }
+        self.client.handshake().await
     }
 }
 
@@ -163,8 +208,8 @@ fn may_go_on(error: &Error) -> bool {
 
 /// A session on which no chat stands yet.
 struct Opening {
-    /// The chat had a connection over this transport before.
-    returns: bool,
+    /// The connection that this one is made for; `None` for a new chat.
+    lost: Option<Lost>,
     line: Arc<Line>,
     deliveries: Deliveries,
     /// News that came before the chat stood.
@@ -174,9 +219,9 @@ struct Opening {
 }
 
 impl Opening {
-    fn new((publisher, deliveries): (Publisher, Deliveries), hub: &Hub, returns: bool) -> Self {
+    fn new((publisher, deliveries): (Publisher, Deliveries), hub: &Hub, lost: Option<Lost>) -> Self {
         let line = Arc::new(Line::new(publisher, hub.channel.clone()));
-        Self { returns, line, deliveries, early: Vec::new(), raw: Vec::new() }
+        Self { lost, line, deliveries, early: Vec::new(), raw: Vec::new() }
     }
 
     /// One operation, while nobody else listens.
@@ -255,13 +300,14 @@ impl Opening {
         attached: Option<Position>,
         tap: bool,
     ) -> (Arc<ChatConnection>, Connection) {
-        let Self { line, deliveries, early, raw, .. } = self;
+        let Self { line, deliveries, early, raw, lost } = self;
+        let in_vain = lost.map(|lost| lost.in_vain).unwrap_or_default();
         let way = connection::Line::Channel(Arc::clone(&line));
         let (own, connection) = ChatConnection::stand(inner, chat, way, tap);
         for text in raw {
             own.show("data", &text);
         }
-        let mut driver = Driver::new(inner, Arc::clone(&own), line, deliveries);
+        let mut driver = Driver::new(inner, Arc::clone(&own), line, deliveries, in_vain);
         driver.begin(told, attached, early);
         tokio::spawn(driver.run());
         (own, connection)
@@ -312,17 +358,19 @@ pub(crate) async fn resume(inner: &Arc<Inner>, chat: Chat, tap: bool) -> Result<
     parameters.position = Some(asked);
     let own = chat.followed.mapper().own.clone();
     let looked = opening.look(&own, Operation::RequestNotifications, &parameters, Expect::Any).await;
+    let returns = opening.lost.as_ref().is_some_and(|lost| lost.stood);
     let told = match looked {
         // Who was there a moment ago is told the last words.
-        Ok(reply) if reply.chat_ended == Some(true) && !opening.returns => {
+        Ok(reply) if reply.chat_ended == Some(true) && !returns => {
             opening.close().await;
             return Err(NotOpen::Chat(Error::new(ErrorKind::SessionEnded, "the chat is over")));
         }
         Ok(reply) => (reply, Some(asked)),
         Err(failure) if is_offline(&failure.error) => (Reply::default(), None),
         Err(failure) => {
-            if let Some(chat_id) = chat_id.filter(|_| opening.returns) {
-                hub.keep(&chat_id, None);
+            if let Some(mut lost) = opening.lost {
+                (lost.session, lost.in_vain) = (None, lost.in_vain.failed());
+                hub.keep(lost);
             }
             return Err(NotOpen::Chat(failure.error));
         }
