@@ -113,10 +113,10 @@ pub struct CometdConfig {
     /// Try a WebSocket before long polling. Default: yes.
     #[serde(default = "yes")]
     pub websocket: bool,
-    /// Go on by polling when CometD fails too often, if `data_url` is set. Default: yes.
+    /// Go on by polling when CometD fails too often, if `data_url` is set; asynchronous chats never do (§8.5). Default: yes.
     #[serde(default = "yes")]
     pub fallback: bool,
-    /// How many handshakes or connects may fail in succession before that. Default 5 (§9.4).
+    /// How many handshakes or connects of a chat may fail in succession before that. Default 5 (§9.4).
     #[serde(default = "usual_fallback")]
     pub fallback_after: u32,
 }

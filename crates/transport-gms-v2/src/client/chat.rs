@@ -43,6 +43,7 @@ impl Mode {
 const MODE: &str = "mode";
 const NICKNAME: &str = "nickname";
 const STARTED_AT: &str = "startedAt";
+const ASYNCHRONOUS: &str = "asynchronous";
 
 /// More than take part in a chat.
 const PARTIES_MAX: usize = 256;
@@ -52,6 +53,8 @@ const PARTIES_MAX: usize = 256;
 pub(crate) struct Chat {
     pub(crate) followed: Followed,
     pub(crate) mode: Mode,
+    /// It may sleep for days, and must not be polled (§8.5).
+    pub(crate) asynchronous: bool,
     nickname: Option<String>,
     started_at: Option<Timestamp>,
     /// Where the transcript ends, as last told.
@@ -101,7 +104,13 @@ impl Chat {
             .ok_or_else(|| Error::invalid_input("a saved session needs sessionID and secureKey"))?;
         let nickname = saved.text(NICKNAME).map(str::to_owned);
         let started_at = saved.text(STARTED_AT).and_then(Timestamp::parse);
-        Ok(Self::new(followed, mode, nickname, started_at, config))
+        let mut chat = Self::new(followed, mode, nickname, started_at, config);
+        chat.asynchronous = match saved.text(ASYNCHRONOUS) {
+            Some(text) => text == "true",
+            // The vendor's own client does not say.
+            None => config.asynchronous && Mode::of(saved).is_none(),
+        };
+        Ok(chat)
     }
 
     fn new(
@@ -115,6 +124,7 @@ impl Chat {
             end: followed.cursor(),
             followed,
             mode,
+            asynchronous: false,
             nickname,
             started_at,
             preview: None,
@@ -147,6 +157,7 @@ impl Chat {
         put(MODE, Some(self.mode.as_str().to_owned()));
         put(NICKNAME, self.nickname.clone());
         put(STARTED_AT, self.started_at.map(|time| time.to_string()));
+        put(ASYNCHRONOUS, self.asynchronous.then(|| "true".to_owned()));
         SavedSession::new(TRANSPORT_ID, data)
     }
 
@@ -261,7 +272,7 @@ mod tests {
     #[test]
     fn what_was_saved_comes_back_and_shows_no_key() {
         let data = json!({"secureKey": "hunter2", "sessionID": "c", "mode": "cometd", "nickname": "Jonny",
-            "startedAt": "2026-05-04T09:00:00.000Z"});
+            "startedAt": "2026-05-04T09:00:00.000Z", "asynchronous": "true"});
         let chat = Chat::resumed(&saved(data.clone()), Mode::Cometd, &GmsConfig::default()).unwrap();
         let again = chat.saved();
         for (key, value) in data.as_object().unwrap() {

@@ -62,6 +62,11 @@ pub(crate) fn parameters(
     Ok(out)
 }
 
+/// Whether an asynchronous chat is asked for.
+pub(crate) fn is_asynchronous(parameters: &Parameters) -> bool {
+    parameters.user_data.0.get(ASYNC_MODE).is_some_and(|text| text == "true")
+}
+
 /// The name that a chat starts under.
 pub(crate) fn display_name(parameters: &Parameters) -> Option<String> {
     let Parameters { nickname, first_name, last_name, .. } = parameters;

@@ -264,6 +264,36 @@ async fn without_a_way_to_poll_the_chat_waits_for_cometd() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_asynchronous_chat_is_never_polled() {
+    let rig = Rig::new();
+    let client = rig.client_with(|config| {
+        config.data_url = Some(data_url());
+        config.asynchronous = true;
+        long_polling(config);
+    });
+    let server = rig.front.cometd().unwrap();
+    let request = StartRequest { asynchronous: true, ..StartRequest::named("Jane") };
+    let session = ChatSession::builder(client.clone()).start(request.clone()).await.unwrap();
+    let contact = rig.console.last_contact().unwrap();
+    let saved = session.session_data().unwrap();
+    server.configure(|config| config.max_sessions = 0);
+    server.restart();
+    tokio::time::sleep(Duration::from_secs(120)).await;
+    assert!(!session.capabilities().can(Capability::Poll), "the vendor forbids it");
+    assert_eq!(session.session_data().unwrap().text("mode"), Some("cometd"));
+    let start = ChatSession::builder(client.clone()).start(request).await;
+    assert!(start.is_err(), "nor is one begun");
+    server.configure(|config| config.max_sessions = 100);
+    contact.as_agent("Maria").say("still here").unwrap();
+    shows_text(&session, "still here").await;
+    drop(session);
+    // Another process does not poll it either.
+    server.configure(|config| config.max_sessions = 0);
+    server.restart();
+    assert!(ChatSession::builder(client).join(saved).await.is_err());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_start_that_may_have_arrived_is_not_repeated() {
     let rig = Rig::new();
     rig.instead(Operation::RequestChat, Instead::LoseEverything, 1);

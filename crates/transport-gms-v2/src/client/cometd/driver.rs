@@ -171,9 +171,9 @@ impl Driver {
             }
             // It says to stop: what is left is polling, if there is a way.
             Some(Closed::Refused(error)) => {
-                let polls = hub.is_some_and(|hub| hub.fallback_after.is_some());
+                let mut chat = self.connection.chat();
+                let polls = hub.is_some_and(|hub| hub.fallback_after.is_some()) && !chat.asynchronous;
                 if polls {
-                    let mut chat = self.connection.chat();
                     chat.mode = Mode::Polling;
                     let saved = SessionUpdate::Saved(chat.saved());
                     drop(chat);

@@ -148,7 +148,8 @@ impl Hub {
     }
 
     /// A session: the one that the chat had, if the server still knows it, or a new one (§9.4, rules 2 and 3).
-    async fn open(&self, chat_id: Option<&str>) -> Result<Opening, NotOpen> {
+    /// `may_poll`: the chat is not of those that are never polled.
+    async fn open(&self, chat_id: Option<&str>, may_poll: bool) -> Result<Opening, NotOpen> {
         let fresh = |chat_id: &str| Lost {
             chat_id: chat_id.to_owned(),
             session: None,
@@ -156,7 +157,7 @@ impl Hub {
             in_vain: InVain::default(),
         };
         let mut lost = chat_id.map(|chat_id| self.take(chat_id).unwrap_or_else(|| fresh(chat_id)));
-        let given_up = |in_vain: u32| self.fallback_after.is_some_and(|after| in_vain >= after);
+        let given_up = |in_vain: u32| may_poll && self.fallback_after.is_some_and(|after| in_vain >= after);
         // Another one would stand, too, and be lost.
         if lost.as_ref().is_some_and(|lost| given_up(lost.in_vain.lost)) {
             return Err(NotOpen::GivenUp(Error::new(ErrorKind::Network, "no connection has lasted")));
@@ -330,15 +331,17 @@ pub(crate) async fn start(
 ) -> Result<Connection, NotOpen> {
     let parameters =
         start::parameters(&inner.config, request, inner.config.asynchronous).map_err(NotOpen::Chat)?;
-    let mut opening = hub(inner)?.open(None).await?;
+    let may_poll = !start::is_asynchronous(&parameters);
+    let mut opening = hub(inner)?.open(None, may_poll).await?;
     let nobody = Own::default();
     let asked = opening.ask(&nobody, Operation::RequestChat, &parameters, Expect::Started).await;
     let reply = asked.map_err(|failure| NotOpen::Chat(not_repeated(failure.error)))?;
     let name = start::display_name(&parameters);
-    let Some(chat) = Chat::started(&reply, name, Mode::Cometd, &inner.config) else {
+    let Some(mut chat) = Chat::started(&reply, name, Mode::Cometd, &inner.config) else {
         let error = Error::new(ErrorKind::UnexpectedResponse, "requestChat: neither id nor key");
         return Err(NotOpen::Chat(not_repeated(error)));
     };
+    chat.asynchronous = start::is_asynchronous(&parameters);
     let (own, connection) = opening.stand(inner, chat, reply, None, tap);
     own.greet(request).await.map_err(NotOpen::Chat)?;
     Ok(connection)
@@ -352,7 +355,7 @@ pub(crate) async fn start(
 pub(crate) async fn resume(inner: &Arc<Inner>, chat: Chat, tap: bool) -> Result<Connection, NotOpen> {
     let hub = hub(inner)?;
     let chat_id = chat.followed.identity().chat_id.clone();
-    let mut opening = hub.open(chat_id.as_deref()).await?;
+    let mut opening = hub.open(chat_id.as_deref(), !chat.asynchronous).await?;
     let mut parameters = chat.followed.parameters();
     let asked = chat.followed.position();
     parameters.position = Some(asked);
@@ -384,7 +387,7 @@ pub(crate) async fn resume(inner: &Arc<Inner>, chat: Chat, tap: bool) -> Result<
 /// Nobody who knows has answered.
 pub(crate) async fn verify(inner: &Inner, chat: &Chat) -> Result<bool> {
     let mut opening =
-        hub(inner).map_err(NotOpen::into_error)?.open(None).await.map_err(NotOpen::into_error)?;
+        hub(inner).map_err(NotOpen::into_error)?.open(None, false).await.map_err(NotOpen::into_error)?;
     let mut parameters = chat.followed.parameters();
     parameters.position = Some(Position::Nothing);
     let own = chat.followed.mapper().own.clone();
