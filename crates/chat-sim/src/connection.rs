@@ -384,6 +384,10 @@ impl Handle {
             }
             Command::Event(event) => {
                 contact.alive()?;
+                let types = contact.capabilities.raw_event_types;
+                if !types.is_empty() && !types.contains(&&*event.kind) {
+                    return Err(Error::new(ErrorKind::Refused, "an event of this type"));
+                }
                 remember(&mut contact.records.events, event);
                 Ok(Ack::Done)
             }

@@ -250,7 +250,7 @@ impl Profile {
     }
 
     /// Push with limits that tests reach: 20 bytes of text, 10 characters, 64 bytes of user data, files of 1 KiB, two of them, text
-    /// and PNG only, pages of 5 items.
+    /// and PNG only, raw events of one type, pages of 5 items.
     pub const fn small_limits() -> Self {
         let mut profile = Self::push();
         profile.capabilities.text_max_bytes = Some(20);
@@ -259,6 +259,7 @@ impl Profile {
         profile.capabilities.file_max_bytes = Some(1024);
         profile.capabilities.files_max_count = Some(2);
         profile.capabilities.file_types = &["text/plain", "image/png"];
+        profile.capabilities.raw_event_types = &["application/x.small"];
         profile.capabilities.history_page_max = Some(5);
         profile
     }

@@ -125,6 +125,15 @@ async fn texts_beyond_the_limits_are_refused_with_the_limit() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn raw_events_of_other_types_are_refused() {
+    let chat = chat(centre_of(Profile::small_limits())).await;
+    let other = chat.submit(Command::Event(RawEvent::new("x", "y"))).await.unwrap_err();
+    assert_eq!(*other.kind(), ErrorKind::Refused);
+    chat.submit(Command::Event(RawEvent::new("application/x.small", "y"))).await.unwrap();
+    assert_eq!(chat.agent.truth().events.len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn signals_of_the_customer_are_recorded() {
     let chat = chat(Centre::new()).await;
     let id = chat.agent.say("hi").unwrap();

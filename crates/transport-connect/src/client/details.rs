@@ -268,6 +268,19 @@ mod tests {
     }
 
     #[test]
+    fn raw_events_are_of_the_vendors_types_unless_any_are_asked_for() {
+        let mut config = ConnectConfig::default();
+        let types = capabilities(&config).raw_event_types;
+        assert!(types.contains(&"application/vnd.amazonaws.connect.event.connection.acknowledged"));
+        assert!(
+            !types.contains(&"application/vnd.amazonaws.connect.event.chat.ended"),
+            "the service's to announce"
+        );
+        config.any_raw_events = true;
+        assert!(capabilities(&config).raw_event_types.is_empty());
+    }
+
+    #[test]
     fn saved_details_are_read_in_either_casing() {
         for data in [
             json!({"contactId": "c", "participantId": "p", "participantToken": "t", "initialContactId": "i"}),
