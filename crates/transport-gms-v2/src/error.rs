@@ -199,6 +199,8 @@ fn by_code(operation: Operation, code: ErrorCode) -> Option<(ErrorKind, ChatStat
         // No session yet, hence nothing that this side could know the key of.
         ErrorCode::NOT_AUTHORIZED if operation == Operation::RequestChat => (ErrorKind::Unauthorized, GoesOn),
         ErrorCode::NOT_AUTHORIZED => (ErrorKind::AccessDenied, Doubtful),
+        // Or the file; whether the chat is gone, the next refresh says.
+        ErrorCode::CHAT_NOT_FOUND if is_about_one_file(operation) => (ErrorKind::NotFound, GoesOn),
         ErrorCode::CHAT_NOT_FOUND => (ErrorKind::SessionLost, Doubtful),
         _ => return None,
     })
@@ -332,6 +334,8 @@ mod tests {
             (Operation::Send, 204, ErrorKind::Refused),
             (Operation::Send, 401, ErrorKind::AccessDenied),
             (Operation::Refresh, 404, ErrorKind::SessionLost),
+            (Operation::FileDownload, 404, ErrorKind::NotFound),
+            (Operation::FileDelete, 404, ErrorKind::NotFound),
             (Operation::Send, 249, ErrorKind::Refused),
             (Operation::Send, 416, ErrorKind::Server),
             (Operation::Send, 500, ErrorKind::Server),

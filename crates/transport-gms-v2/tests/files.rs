@@ -217,6 +217,7 @@ async fn a_download_that_cannot_be_had_says_why() {
     for (plan, kind, code) in [
         (Plan::errors(400, 202), ErrorKind::QuotaExceeded, Some("202")),
         (Plan::html(404), ErrorKind::NotFound, None),
+        (Plan::errors(400, 404), ErrorKind::NotFound, Some("404")),
         (Plan::failed(202, false), ErrorKind::QuotaExceeded, Some("202")),
         (Plan::json(200, json!({"statusCode": 0})), ErrorKind::UnexpectedResponse, None),
         (Plan::html(502), ErrorKind::Server, None),
