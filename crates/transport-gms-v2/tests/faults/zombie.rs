@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use chat_core::session::ConnectionEvent;
 use chat_core::{ChatEvent, LinkState};
+use chat_net::memory::Direction;
 use transport_gms_v2::front::{Instead, Operation};
 
 use crate::{
@@ -33,6 +34,8 @@ async fn what_an_old_connection_says_after_the_new_one_stands_is_told_once_and_c
         tokio::time::sleep(Duration::from_millis(10)).await;
         rig.network.heal();
         rig.front.set_faults(Default::default());
+        // What it asks for does not arrive any more: before long it would find itself lost.
+        rig.network.swallow(Direction::ToServer);
         let mut events = session.events();
         session.reconnect(session.session_data()).unwrap();
         event(&mut events, "the new connection", |event| match event {
