@@ -121,12 +121,8 @@ pub(super) fn dress(response: &mut Response<Body>, origin: Option<&HeaderValue>,
 
 fn allow(headers: &mut HeaderMap, origin: Option<&HeaderValue>, config: &FrontConfig) {
     let Some(origin) = origin else { return };
-    let allowed = match &config.allowed_origins {
-        None => true,
-        Some(origins) => origins.iter().any(|one| one.as_bytes() == origin.as_bytes()),
-    };
     headers.insert(header::VARY, HeaderValue::from_static("Origin"));
-    if allowed {
+    if config.lets_in(origin) {
         headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
         headers.insert(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
         let exposed = HeaderValue::from_static("content-disposition, retry-after, date");

@@ -303,10 +303,13 @@ impl Chat {
             if roster && !state.ended {
                 let own = self.session.info().and_then(|info| info.participant);
                 for member in self.session.participants() {
-                    if member.who.id.is_none() && member.who.role == Role::Customer || member.who.id == own {
-                        continue;
+                    let is_own = match &member.who.id {
+                        Some(id) => own.as_ref() == Some(id),
+                        None => member.who.role == Role::Customer,
+                    };
+                    if !is_own {
+                        state.reconcile(&member);
                     }
-                    state.reconcile(&member);
                 }
             }
             state.ended

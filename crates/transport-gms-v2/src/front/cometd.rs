@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use chat_core::Secret;
 use futures::{SinkExt, StreamExt};
-use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use serde_json::value::{RawValue, to_raw_value};
@@ -120,11 +120,26 @@ pub(super) async fn companion(
 // ---- sockets ----
 
 fn upgrade(front: &Arc<Shared>, cometd: &Cometd, mut request: Request<Incoming>) -> Response<Body> {
-    let key = request.headers().get(header::SEC_WEBSOCKET_KEY).map(|key| derive_accept_key(key.as_bytes()));
+    let headers = request.headers().clone();
+    let says = |name: HeaderName, text: &str| {
+        headers.get(name).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(text.as_bytes()))
+    };
+    if !says(header::UPGRADE, "websocket") || !cometd.server.has_websockets() {
+        return html(StatusCode::METHOD_NOT_ALLOWED);
+    }
+    // Browsers do not keep pages from opening sockets: the server has to.
+    if headers.get(header::ORIGIN).is_some_and(|origin| !front.config.lets_in(origin)) {
+        return html(StatusCode::FORBIDDEN);
+    }
+    if !says(header::SEC_WEBSOCKET_VERSION, "13") {
+        let mut response = html(StatusCode::UPGRADE_REQUIRED);
+        response.headers_mut().insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+        return response;
+    }
+    let key = headers.get(header::SEC_WEBSOCKET_KEY).map(|key| derive_accept_key(key.as_bytes()));
     let Some(key) = key.and_then(|key| HeaderValue::try_from(key).ok()) else {
         return html(StatusCode::BAD_REQUEST);
     };
-    let headers = request.headers().clone();
     let upgraded = hyper::upgrade::on(&mut request);
     let server = cometd.server.clone();
     let mut cut = front.cut.subscribe();
@@ -322,14 +337,20 @@ impl Hub {
         };
         match (operation, chat.filter(|_| reply.status_code == Some(ChatStatus::Ok))) {
             (Operation::RequestChat | Operation::RequestNotifications, Some(chat)) => {
-                // Whatever comes after this answer is pushed.
+                chat.count_listening();
+                if let Some(attachment) = self.attachment(client, &chat) {
+                    // It hears of everything already, and misses nothing if the answer is about something else.
+                    attachment.push(front);
+                    return deliver(client, channel, &reply);
+                }
+                // Whatever has come since this answer was made is pushed.
                 let newest = reply.events().iter().filter_map(|event| event.index).max();
-                let next = newest.map_or_else(|| chat.next(), |newest| newest + 1);
+                let next = newest.map(|newest| newest + 1).or(reply.next_position);
+                let next = next.unwrap_or_else(|| chat.next());
                 deliver(client, channel, &reply);
                 return self.attach(front, client, channel, chat, next);
             }
-            (Operation::Refresh, _) | (_, None) => {}
-            (_, Some(chat)) => {
+            (operation, Some(chat)) if Self::is_told(front, operation) => {
                 if let Some(attachment) = self.attachment(client, &chat) {
                     attachment.push(front);
                 }
@@ -338,8 +359,23 @@ impl Hub {
                     return;
                 }
             }
+            _ => {}
         }
         deliver(client, channel, &reply);
+    }
+
+    /// Whether an operation makes an event of the client's own, which is its answer. Others are answered, whatever the client's
+    /// other sessions say meanwhile.
+    fn is_told(front: &Shared, operation: Operation) -> bool {
+        match operation {
+            Operation::Send
+            | Operation::CustomNotice
+            | Operation::PushUrl
+            | Operation::UpdateNickname
+            | Operation::Disconnect => true,
+            Operation::StartTyping | Operation::StopTyping => front.config.own_typing_shown,
+            _ => false,
+        }
     }
 
     /// How many events of its own client the session has been told.
@@ -354,12 +390,6 @@ impl Hub {
 
     /// From now on the session hears of the chat.
     fn attach(&self, front: &Arc<Shared>, client: &Client, channel: &str, chat: Arc<Chat>, next: u64) {
-        chat.count_listening();
-        if let Some(known) = self.attachment(client, &chat) {
-            let mut told = lock(&known.told);
-            told.next = told.next.max(next);
-            return;
-        }
         if front.config.newest_listener_only {
             self.displace(&chat);
         }
@@ -371,7 +401,13 @@ impl Hub {
             told: Mutex::new(Told { next, own: 0 }),
             over: watch::Sender::new(false),
         });
-        lock(&self.attached).entry(client.id().clone()).or_default().push(Arc::clone(&attachment));
+        {
+            let mut attached = lock(&self.attached);
+            let of_client = attached.entry(client.id().clone()).or_default();
+            // A session may see many chats end.
+            of_client.retain(|one| !one.is_done());
+            of_client.push(Arc::clone(&attachment));
+        }
         if !client.is_open() {
             // It ended while it asked.
             for attachment in lock(&self.attached).remove(client.id()).unwrap_or_default() {
@@ -402,7 +438,7 @@ async fn push(front: Weak<Shared>, attachment: Arc<Attachment>) {
         let Some(front) = front.upgrade() else { return };
         attachment.push(&front);
         drop(front);
-        if attachment.chat.is_over() && lock(&attachment.told).next >= attachment.chat.next() {
+        if attachment.is_done() {
             return;
         }
         tokio::select! {
@@ -414,6 +450,11 @@ async fn push(front: Weak<Shared>, attachment: Arc<Attachment>) {
 }
 
 impl Attachment {
+    /// Whether the chat is over, and the session has been told.
+    fn is_done(&self) -> bool {
+        self.chat.is_over() && lock(&self.told).next >= self.chat.next()
+    }
+
     /// Delivers what is new.
     fn push(&self, front: &Shared) {
         let mut told = lock(&self.told);
@@ -434,6 +475,7 @@ impl Attachment {
         }
         front.disturb(&self.chat, &mut reply);
         deliver(&self.client, &self.channel, &reply);
+        self.chat.delivered(reply.events());
     }
 
     fn end(&self) {

@@ -3,6 +3,7 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use chat_core::{Secret, SystemClock, WallClock};
+use http::HeaderValue;
 
 use crate::bayeux::server::ServerConfig;
 
@@ -214,6 +215,12 @@ impl FrontConfig {
             header_within: Some(seconds(60)),
             chats_max: 10_000,
         }
+    }
+
+    /// Whether browsers may call from this origin.
+    pub(super) fn lets_in(&self, origin: &HeaderValue) -> bool {
+        let allowed = |origins: &Vec<String>| origins.iter().any(|one| one.as_bytes() == origin.as_bytes());
+        self.allowed_origins.as_ref().is_none_or(allowed)
     }
 }
 

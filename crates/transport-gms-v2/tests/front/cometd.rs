@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
-use chat_sim::Profile;
+use bytes::Bytes;
+use chat_core::ReceiptKind;
+use chat_sim::{CommandKind, Fault, FaultRule, Point, Profile};
 use futures::{SinkExt, StreamExt};
 use http::Request;
 use http_body_util::Full;
+use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use tokio::{io::DuplexStream, time::timeout};
 use tokio_tungstenite::{WebSocketStream, client_async, tungstenite::Message};
@@ -336,6 +339,101 @@ async fn a_push_can_be_lost_and_is_told_when_asked_for() {
     );
     assert_eq!(rig.front.faults().lose_pushes, 0);
     assert_eq!(rig.front.listenings(&rig.front.chat_ids()[0]), 2, "the start, and the question");
+}
+
+/// Both sessions hear of what the first one says, while the second one waits for an answer that is no event.
+#[tokio::test(start_paused = true)]
+async fn an_answer_is_not_kept_back_for_what_another_tab_said() {
+    let rig = Rig::new();
+    let mut first = Session::open(&rig).await;
+    first.start().await;
+    let mut second = Session::open(&rig).await;
+    second.chat = first.chat.clone();
+    second.publish("requestNotifications", json!({})).await;
+    second.data().await;
+    let slow = Fault::Delay(500);
+    rig.console.network().add(FaultRule::new(Point::Submit(CommandKind::UserData), slow));
+    tokio::join!(second.publish("updateData", json!({"userData": {"a": "b"}})), async {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        first.publish("sendMessage", json!({"message": "Hello"})).await;
+    });
+    let (one, other) = (second.data().await, second.data().await);
+    assert_eq!(lines(&events(&one)), ["2 Message Jane#1 Hello"]);
+    assert_eq!((&other["statusCode"], &other["messages"]), (&json!(0), &json!([])));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_comes_while_the_answer_is_on_its_way_is_pushed_behind_it() {
+    let rig = Rig::new();
+    let mut session = Session::open(&rig).await;
+    session.start().await;
+    let contact = rig.console.last_contact().unwrap();
+    let mut other = Session::open(&rig).await;
+    other.chat = session.chat.clone();
+    rig.instead(Operation::RequestNotifications, Instead::Delay(Duration::from_secs(1)), 1);
+    tokio::join!(other.publish("requestNotifications", json!({"transcriptPosition": 2})), async {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        contact.as_agent("Maria").say("meanwhile").unwrap();
+    });
+    assert_eq!(other.data().await["messages"], json!([]), "nothing, when it was asked for");
+    let mut told = Vec::new();
+    while told.len() < 2 {
+        told.extend(lines(&events(&other.data().await)));
+    }
+    assert_eq!(told, ["2 ParticipantJoined Maria#2 -", "3 Message Maria#2 meanwhile"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_pushed_is_told_delivered() {
+    let rig = Rig::new();
+    let mut session = Session::open(&rig).await;
+    session.start().await;
+    let contact = rig.console.last_contact().unwrap();
+    let said = contact.as_agent("Maria").say("Hi!").unwrap();
+    while !events(&session.data().await).iter().any(|event| event["text"] == "Hi!") {}
+    let told = timeout(PATIENCE, contact.wait_for(|truth| !truth.receipts.is_empty())).await;
+    let truth = told.expect("a receipt");
+    assert_eq!((&truth.receipts[0].message, truth.receipts[0].kind), (&said, ReceiptKind::Delivered));
+}
+
+#[tokio::test(start_paused = true)]
+async fn sockets_are_opened_for_those_who_may() {
+    let upgrade = |rig: &Rig, headers: &[(&'static str, &'static str)]| {
+        let mut request = Request::get(COMETD).header("host", "gms.example.test");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let connection = rig.connection();
+        let request = request.body(Full::<Bytes>::default()).unwrap();
+        async move {
+            let (mut sender, driver) =
+                hyper::client::conn::http1::handshake(TokioIo::new(connection)).await.unwrap();
+            let driver = tokio::spawn(driver);
+            let answer = sender.send_request(request).await.unwrap();
+            driver.abort();
+            (answer.status().as_u16(), answer.headers().get("sec-websocket-version").cloned())
+        }
+    };
+    let ours = ("origin", "https://shop.example.test");
+    let theirs = ("origin", "https://evil.example.test");
+    let asks = [
+        ("connection", "upgrade"),
+        ("upgrade", "WebSocket"),
+        ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="),
+        ("sec-websocket-version", "13"),
+    ];
+    let with = |more| [&asks[..], &[more]].concat();
+    let rig = Rig::tuned(|config| config.allowed_origins = Some(vec![ours.1.to_owned()]));
+    assert_eq!(upgrade(&rig, &asks).await.0, 101, "no browser");
+    assert_eq!(upgrade(&rig, &with(ours)).await.0, 101);
+    assert_eq!(upgrade(&rig, &with(theirs)).await.0, 403);
+    assert_eq!(upgrade(&rig, &[]).await.0, 405, "a page is no socket");
+    let mut old = asks;
+    old[3].1 = "8";
+    let (status, version) = upgrade(&rig, &old).await;
+    assert_eq!((status, version.unwrap().to_str().unwrap()), (426, "13"));
+    rig.front.cometd().unwrap().configure(|config| config.websocket = false);
+    assert_eq!(upgrade(&rig, &asks).await.0, 405);
 }
 
 #[tokio::test(start_paused = true)]

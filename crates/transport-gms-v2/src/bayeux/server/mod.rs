@@ -199,6 +199,11 @@ impl BayeuxServer {
         change(&mut self.0.lock().config);
     }
 
+    /// Whether it offers WebSockets now.
+    pub fn has_websockets(&self) -> bool {
+        self.0.lock().config.websocket
+    }
+
     /// Forgets all sessions, as a restarted node does.
     pub fn restart(&self) {
         let forgotten = self.0.lock().restart();
