@@ -93,11 +93,13 @@ impl Shared {
             state.files.count_download(&self.config.files).map_err(Outcome::Refused)?;
             found
         };
-        match timeout(self.config.start_within, chat.session.download(&attachment)).await {
-            Ok(Ok(download)) => Ok(Fetched { name, download }),
-            Ok(Err(error)) => Err(self.outcome_of(chat, &error)),
-            Err(_) => Err(transient().into()),
-        }
+        let failed = match timeout(self.config.start_within, chat.session.download(&attachment)).await {
+            Ok(Ok(download)) => return Ok(Fetched { name, download }),
+            Ok(Err(error)) => self.outcome_of(chat, &error),
+            Err(_) => transient().into(),
+        };
+        chat.state().files.give_back_download();
+        Err(failed)
     }
 
     pub(super) async fn delete(&self, chat: &Chat, file_id: Option<String>) -> Result<(), Outcome> {

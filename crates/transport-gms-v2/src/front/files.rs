@@ -61,6 +61,9 @@ impl Shelf {
         if rules.need_agent && !has_agent {
             return Err(error(ErrorCode::NOT_EXECUTED, "no agent in the chat"));
         }
+        if size == 0 {
+            return Err(error(ErrorCode::NOT_EXECUTED, "the file is empty"));
+        }
         if !rules.types.is_empty() && !rules.types.contains(&ending) {
             return Err(error(ErrorCode::FILE_TYPE, "file type not allowed"));
         }
@@ -133,6 +136,11 @@ impl Shelf {
         let file = self.files.iter().find(|file| *file.id == *id && file.told == Told::Offered);
         let file = file.ok_or_else(unknown)?;
         Ok((file.attachment.clone().ok_or_else(unknown)?, Arc::clone(&file.name)))
+    }
+
+    /// A download that was counted did not come about.
+    pub(super) const fn give_back_download(&mut self) {
+        self.downloads = self.downloads.saturating_sub(1);
     }
 
     /// Counts one more download, if there may be one.

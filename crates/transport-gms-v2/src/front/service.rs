@@ -213,7 +213,11 @@ impl Shared {
             _ => Err(not_executed(chat, "unknown operation")),
         };
         match done {
-            Ok(()) => chat.reply(position.unwrap_or(Position::Nothing)).into(),
+            Ok(()) => {
+                let reply = chat.reply(position.unwrap_or(Position::Nothing));
+                chat.delivered(reply.events());
+                reply.into()
+            }
             Err(outcome) => outcome,
         }
     }

@@ -378,8 +378,11 @@ impl State {
         let seat = self.seat_of(row);
         for draft in drafts {
             self.arrive(seat, time);
-            self.tell(draft, seat, time);
+            let index = self.tell(draft, seat, time);
             self.active();
+            if !own {
+                self.messages.extend(row.message_id().map(|id| (index, id)));
+            }
         }
         if let Some(sending) = token.and_then(|token| self.sends.get_mut(&token)) {
             sending.index.get_or_insert(self.log.next());

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use chat_core::{AttachmentStatus, Capability};
-use chat_sim::Profile;
+use chat_sim::{CommandKind, Fault, FaultError, FaultErrorKind, FaultRule, Point, Profile, When};
 use http::Request;
 use http_body_util::Full;
 use serde_json::{Value, json};
@@ -156,6 +156,31 @@ async fn downloads_are_counted() {
     assert_eq!(client.call(&path, &[]).await.failure(), (400, -1, 202));
     assert_eq!(limits(&client).await["used-download-attempts"], "2");
     assert_eq!(client.call("file/nope/download", &[]).await.failure(), (400, -1, 249));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_download_that_fails_takes_no_attempt() {
+    let rig = Rig::new();
+    let client = rig.start().await;
+    let reply = upload(&client, "a.txt", b"0").await.ok();
+    let path = format!("file/{}/download", reply["userData"]["file-id"].as_str().unwrap());
+    let error = Fault::Error(FaultError::new(FaultErrorKind::Server));
+    rig.console
+        .network()
+        .add(FaultRule::new(Point::Submit(CommandKind::Download), error).when(When::First(1)));
+    assert_eq!(client.call(&path, &[]).await.failure(), (200, 1, 0));
+    assert_eq!(limits(&client).await["used-download-attempts"], "0");
+    assert_eq!(client.call(&path, &[]).await.bytes, "0");
+    assert_eq!(limits(&client).await["used-download-attempts"], "1");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_empty_file_is_refused_as_such() {
+    let rig = Rig::new();
+    let client = rig.start().await;
+    let answer = upload(&client, "a.txt", b"").await;
+    assert_eq!(answer.failure(), (400, -1, 249), "its type is not the matter");
+    assert_eq!(limits(&client).await["used-upload-max-files"], "0");
 }
 
 #[tokio::test(start_paused = true)]

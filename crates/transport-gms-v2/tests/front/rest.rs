@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use serde_json::json;
+use tokio::time::timeout;
 use transport_gms_v2::front::{Instead, Operation};
 
-use crate::rig::{Rig, SERVICE, events, lines};
+use crate::rig::{PATIENCE, Rig, SERVICE, events, lines};
 
 #[tokio::test(start_paused = true)]
 async fn a_chat_begins_with_its_client_in_it() {
@@ -175,6 +177,34 @@ async fn a_read_receipt_reaches_the_agent() {
         .wait_for(|truth| truth.receipts.iter().any(|one| one.kind == chat_core::ReceiptKind::Read))
         .await;
     assert_eq!(truth.receipts.last().unwrap().message, read);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_file_can_be_received_and_read() {
+    let rig = Rig::new();
+    let (client, contact) = rig.chat().await;
+    contact.as_agent("Maria").say("Hi!").unwrap();
+    let file =
+        contact.as_agent("Maria").send_file("a.png", "image/png", Bytes::from_static(b"png!")).unwrap();
+    let told = client.event("FileUploaded").await;
+    client.call("readReceipt", &[("transcriptPosition", &told["index"].to_string())]).await.ok();
+    let truth = contact
+        .wait_for(|truth| truth.receipts.iter().any(|one| one.kind == chat_core::ReceiptKind::Read))
+        .await;
+    assert_eq!(truth.receipts.last().unwrap().message, file);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_comes_with_another_answer_is_delivered_too() {
+    let rig = Rig::new();
+    let (client, contact) = rig.chat().await;
+    let said = contact.as_agent("Maria").say("Hi!").unwrap();
+    tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+    let reply = client.call("send", &[("message", "Hello"), ("transcriptPosition", "2")]).await.ok();
+    assert_eq!(lines(&events(&reply))[1], "3 Message Maria#2 Hi!");
+    let told = timeout(PATIENCE, contact.wait_for(|truth| !truth.receipts.is_empty())).await;
+    let truth = told.expect("a receipt");
+    assert_eq!(truth.receipts[0].message, said);
 }
 
 #[tokio::test(start_paused = true)]
