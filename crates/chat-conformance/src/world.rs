@@ -216,8 +216,8 @@ impl World {
         self.bench.until_async("no connection is open", none).await;
     }
 
-    /// Whether a cut costs a connection.
-    pub(crate) fn loses_connections(&self) -> bool {
+    /// Whether there is a connection that can be lost.
+    pub(crate) fn is_pushed(&self) -> bool {
         !self.capabilities().can(Capability::Poll)
     }
 

@@ -174,7 +174,7 @@ pub(crate) async fn commands_under_way_resolve_by_themselves(world: &mut World) 
     let error =
         timeout(PATIENCE, sending).await.expect("in time").expect("no panic").expect_err("interrupted");
     assert!(matches!(error.delivery(), Delivery::NotSent | Delivery::Unknown), "{error:?}");
-    if world.loses_connections() {
+    if world.is_pushed() {
         wire.terminal().await;
     }
 }

@@ -171,7 +171,8 @@ impl Details {
             capabilities = capabilities
                 .without(Capability::Upload)
                 .without(Capability::Download)
-                .without(Capability::FileUrl);
+                .without(Capability::FileUrl)
+                .without(Capability::FileScans);
         }
         if self.permissions.get("MESSAGING_MARKDOWN") == Some(&false) {
             capabilities = capabilities.without(Capability::Markdown);

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use chat_core::Capability;
 use chat_sim::{CommandKind, FaultError, FaultErrorKind, Profile};
 use serde_json::json;
 use tokio::time::timeout;
@@ -358,4 +359,58 @@ async fn a_streamed_answer_survives_the_loss_of_the_backend() {
     let whole = socket.text("Your parcel left.").await;
     assert_eq!(whole["MessageMetadata"]["MessageCompleted"], true);
     assert!(socket.is_silent().await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn connections_that_are_to_expire_say_so_and_are_closed() {
+    let rig = Rig::new();
+    rig.front.set_faults(faults(|f| f.connection_life = Some(Duration::from_secs(120))));
+    let (client, mut short, _) = rig.chat().await;
+    let ask = json!({"Type": ["WEBSOCKET"]});
+    let answer = rig.post("/participant/connection", &client.token, ask.clone()).await.ok();
+    assert_eq!(answer["Websocket"]["ConnectionExpiry"], "2026-05-04T09:02:00.000Z");
+    rig.front.set_faults(FrontFaults::default());
+    let answer = rig.post("/participant/connection", &client.token, ask).await.ok();
+    let mut long = rig.socket(answer["Websocket"]["Url"].as_str().unwrap()).await.unwrap();
+    long.subscribe().await;
+    for _ in 0..12 {
+        for socket in [&mut short, &mut long] {
+            socket.send(r#"{"topic":"aws/heartbeat"}"#).await;
+            assert!(socket.frame().await.is_some(), "it is alive");
+        }
+        tokio::time::sleep(Duration::from_secs(10)).await;
+    }
+    assert_eq!(short.frame().await, None, "it is closed in time");
+    client.say("still there").await;
+    long.text("still there").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_transcript_that_forgets_refuses_what_it_forgot() {
+    let rig = Rig::new();
+    let (client, _socket, _) = rig.chat().await;
+    let mut ids = Vec::new();
+    for n in 0..5 {
+        ids.push(client.say(&format!("m {n}")).await["Id"].clone());
+    }
+    rig.front.keep_newest(&client.contact, 2);
+    let texts =
+        |items: &[serde_json::Value]| items.iter().map(|item| item["Content"].clone()).collect::<Vec<_>>();
+    assert_eq!(texts(&client.transcript().await), ["m 3", "m 4"]);
+    let from = |id: &serde_json::Value| json!({"ScanDirection": "FORWARD", "StartPosition": {"Id": id}});
+    assert_eq!(client.post("transcript", from(&ids[2])).await.error(), (400, "ValidationException"));
+    let page = client.post("transcript", from(&ids[3])).await.ok();
+    assert_eq!(texts(page["Transcript"].as_array().unwrap()), ["m 4"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_flow_that_goes_on_after_the_customers_end_is_heard_to_its_own() {
+    let rig = Rig::with(Profile::push().with(Capability::Lingering), |_| {});
+    let (client, mut socket, contact) = rig.chat().await;
+    client.post("disconnect", json!({})).await.ok();
+    socket.until(|item| kind(item) == "event.participant.left").await;
+    contact.as_system().say("How was it?").unwrap();
+    socket.text("How was it?").await;
+    contact.end().unwrap();
+    socket.until(|item| kind(item) == "event.chat.ended").await;
 }
