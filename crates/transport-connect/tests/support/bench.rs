@@ -89,7 +89,7 @@ impl Bench {
         let here = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let listener = tokio::net::TcpListener::bind(here).await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
-        let service = Service::open(&base, Duration::from_secs(3));
+        let service = Service::open(&base, Duration::from_secs(5));
         let front = Arc::clone(&service.front);
         let gate = watch::Sender::new(Gate::Open);
         let gates = gate.subscribe();
