@@ -258,16 +258,16 @@ impl State {
         if pending || row.gap().is_some() {
             return;
         }
-        if row.send_state().is_some() && !row.is_heard() {
-            if !self.rows.contains_key(&row.handle()) {
-                let until = Instant::now() + self.config.order_within;
-                self.unplaced.entry(row.handle()).or_insert_with(|| (until, Arc::clone(row))).1 =
-                    Arc::clone(row);
-            }
-            return;
+        let id = row.handle();
+        let waited = self.unplaced.remove(&id);
+        // Its answer may have overtaken what was stored before.
+        let awaits_echo = row.send_state().is_some() && !row.is_heard() && !self.rows.contains_key(&id);
+        if awaits_echo {
+            let until = waited.map_or_else(|| Instant::now() + self.config.order_within, |(until, _)| until);
+            self.unplaced.insert(id, (until, Arc::clone(row)));
+        } else {
+            self.tell_row(row);
         }
-        self.unplaced.remove(&row.handle());
-        self.tell_row(row);
     }
 
     /// When something no longer waits for what may be before it.
@@ -279,11 +279,8 @@ impl State {
 
     /// What has waited long enough for its place is told. Rows that wait for others are not: they are taken all at once.
     pub(super) fn order_tick(&mut self, now: Instant) {
-        let mut late: Vec<_> = self
-            .unplaced
-            .extract_if(|_, (until, _)| *until <= now)
-            .map(|(_, (until, row))| (until, row))
-            .collect();
+        let mut late: Vec<_> =
+            self.unplaced.extract_if(|_, (until, _)| *until <= now).map(|(_, one)| one).collect();
         late.sort_by_key(|(until, row)| (*until, row.handle()));
         late.iter().for_each(|(_, row)| self.tell_row(row));
         let mut said = Vec::new();
