@@ -23,6 +23,8 @@ struct Member {
     name: Arc<str>,
     number: u64,
     present: bool,
+    /// Nobody was told that it came, and nobody is that it goes.
+    unseen: bool,
 }
 
 /// Names a member.
@@ -35,7 +37,8 @@ pub(super) const CLIENT: Seat = Seat(0);
 impl Parties {
     /// A chat with its client in it.
     pub(super) fn new(style: BotStyle, client: Arc<str>) -> Self {
-        let client = Member { id: None, role: Role::Customer, name: client, number: 1, present: true };
+        let client =
+            Member { id: None, role: Role::Customer, name: client, number: 1, present: true, unseen: false };
         Self { style, members: vec![client], last: 1 }
     }
 
@@ -59,7 +62,14 @@ impl Parties {
             }
             return Seat(at);
         }
-        let member = Member { id: who.id.clone(), role: who.role.clone(), name, number: 0, present: false };
+        let member = Member {
+            id: who.id.clone(),
+            role: who.role.clone(),
+            name,
+            number: 0,
+            present: false,
+            unseen: false,
+        };
         self.members.push(member);
         Seat(self.members.len() - 1)
     }
@@ -72,7 +82,17 @@ impl Parties {
         self.last += 1;
         member.number = self.last;
         member.present = true;
+        member.unseen = false;
         true
+    }
+
+    /// Speaks without coming in, as a voice of the service does.
+    pub(super) fn enter_unseen(&mut self, seat: Seat) {
+        if self.enter(seat)
+            && let Some(member) = self.members.get_mut(seat.0)
+        {
+            member.unseen = true;
+        }
     }
 
     /// Goes. Says whether that is news.
@@ -111,9 +131,10 @@ impl Parties {
         marked.then(|| json!({"GCTI_SYSTEM": {"party-info": {"style": "BOT"}}}))
     }
 
-    /// Everybody who is here but the client, in order of coming.
+    /// Everybody who has come and not gone but the client, in order of coming.
     pub(super) fn others(&self) -> Vec<Seat> {
-        let mut here: Vec<_> = (1..self.members.len()).map(Seat).filter(|seat| self.is_here(*seat)).collect();
+        let is_seen = |seat: &Seat| self.member(*seat).is_some_and(|member| member.present && !member.unseen);
+        let mut here: Vec<_> = (1..self.members.len()).map(Seat).filter(is_seen).collect();
         here.sort_by_key(|seat| self.member(*seat).map(|member| member.number));
         here
     }

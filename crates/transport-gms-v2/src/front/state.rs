@@ -522,9 +522,7 @@ impl State {
         let seat = self.parties.seat(&system);
         let time = self.utc(None);
         let closes = self.alerted.is_some();
-        if !self.parties.is_here(seat) {
-            self.parties.enter(seat);
-        }
+        self.parties.enter_unseen(seat);
         let text = if closes { rules.close_text } else { rules.alert_text };
         self.tell(Draft::new(EventType::Notice).with_text(text), seat, time);
         self.alerted = Some(now);

@@ -72,6 +72,24 @@ async fn a_file_gets_its_index_where_it_was_stored() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_backend_that_is_polled_is_asked_at_once() {
+    for (kind, profile) in [
+        ("at first", Profile::polling()),
+        ("by history", Profile::polling_with_history()),
+        ("by token", Profile::polling_with_tokens()),
+    ] {
+        let rig = Rig::with(profile, |_| {});
+        let (client, contact) = rig.chat().await;
+        sleep(Duration::from_secs(4)).await;
+        contact.as_agent("Maria").say("A").unwrap();
+        let begun = Instant::now();
+        client.say("B").await;
+        assert!(begun.elapsed() < Duration::from_millis(100), "{kind}: {:?}", begun.elapsed());
+        assert_eq!(said(&client).await, ["A", "B"], "{kind}");
+    }
+}
+
 /// The simulated centre echoes none of these: they wait for as long as an echo might take.
 #[tokio::test(start_paused = true)]
 async fn what_is_never_echoed_comes_after_what_was_said_before() {

@@ -271,3 +271,22 @@ async fn a_chat_in_which_nothing_happens_is_warned_and_closed() {
     assert_eq!(kinds, [json!("Notice"), json!("Notice"), json!("ParticipantLeft")]);
     contact.wait_for(|truth| truth.ended.is_some()).await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn who_warns_has_not_come_and_does_not_go() {
+    let rig = Rig::tuned(|config| {
+        let mut rules = Inactivity::default();
+        rules.alert_after = Duration::from_secs(20);
+        config.inactivity = Some(rules);
+    });
+    let (client, contact) = rig.chat().await;
+    contact.as_agent("Maria").say("Hi!").unwrap();
+    client.text("Hi!").await;
+    tokio::time::sleep(Duration::from_secs(21)).await;
+    client.event("Notice").await;
+    contact.as_agent("Maria").end().unwrap();
+    client.event("ParticipantLeft").await;
+    let told = lines(&events(&client.refresh("4").await));
+    assert_eq!(told[0].split_once(" This").unwrap().0, "4 Notice system#3");
+    assert_eq!(told[1..], ["5 ParticipantLeft Maria#2 -", "6 ParticipantLeft Jane#1 -"]);
+}
