@@ -116,7 +116,7 @@ pub enum Unanswered {
     GatewayTimeout,
 }
 
-/// Closes chats in which nothing happens. Joins, leaves and messages count.
+/// Closes chats in which nothing happens. Joins, leaves, messages, pushed URLs and files count; notices do not.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Inactivity {

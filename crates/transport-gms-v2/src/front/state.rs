@@ -324,7 +324,9 @@ impl State {
         self.arrive(seat, time);
         let draft = said(content, row.from()).with_type(message_type);
         let index = self.tell(draft, seat, time);
-        self.active();
+        if is_activity(content) {
+            self.active();
+        }
         if !own {
             self.messages.extend(row.message_id().map(|id| (index, id)));
         }
@@ -478,7 +480,9 @@ impl State {
             content => said(content, Some(&who)),
         };
         self.tell(draft, CLIENT, time);
-        self.active();
+        if is_activity(content) {
+            self.active();
+        }
     }
 
     /// Whether an own row is the echo of what is said here. It is told now, unless it was before.
@@ -566,6 +570,11 @@ impl Expected {
             Stage::Asked | Stage::Told => None,
         }
     }
+}
+
+/// Whether something happens in a chat in which this is said: notices and names do not count (§6).
+const fn is_activity(content: &Content) -> bool {
+    !matches!(content, Content::Notice(_) | Content::Event(_))
 }
 
 const fn is_final(kind: &ErrorKind) -> bool {

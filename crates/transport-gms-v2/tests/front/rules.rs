@@ -290,3 +290,25 @@ async fn who_warns_has_not_come_and_does_not_go() {
     assert_eq!(told[0].split_once(" This").unwrap().0, "4 Notice system#3");
     assert_eq!(told[1..], ["5 ParticipantLeft Maria#2 -", "6 ParticipantLeft Jane#1 -"]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn notices_and_names_are_no_activity() {
+    for (operation, key, value, counts) in [
+        ("customNotice", "message", "{}", false),
+        ("updateNickname", "nickname", "Janet", false),
+        ("pushUrl", "pushUrl", "https://shop.example.test", true),
+    ] {
+        let rig = Rig::tuned(|config| {
+            let mut rules = Inactivity::default();
+            rules.alert_after = Duration::from_secs(20);
+            config.inactivity = Some(rules);
+        });
+        let client = rig.start().await;
+        tokio::time::sleep(Duration::from_secs(15)).await;
+        client.call(operation, &[(key, value)]).await.ok();
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        let told = events(&client.refresh("1").await);
+        let warned = told.iter().any(|event| event["type"] == "Notice");
+        assert_eq!(warned, !counts, "{operation}: {told:?}");
+    }
+}
