@@ -6,6 +6,7 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -86,7 +87,8 @@ async fn a_node_that_does_not_have_the_chat_ends_nothing_and_loses_nothing() {
 }
 
 async fn a_conversation_with_a_file(rig: &Rig, session: &ChatSession, contact: &chat_sim::ContactConsole) {
-    session.send_text("hello").unwrap().await.unwrap();
+    let sent = tokio::time::timeout(Duration::from_secs(30), session.send_text("hello").unwrap());
+    sent.await.expect("the node that has the chat was asked").unwrap();
     contact.as_agent("Maria").say("hi").unwrap();
     shows_text(session, "hi").await;
     session.send_file(Upload::from_bytes("a.pdf", "application/pdf", "%PDF")).unwrap().await.unwrap();
