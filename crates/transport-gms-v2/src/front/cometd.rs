@@ -146,8 +146,9 @@ fn upgrade(front: &Arc<Shared>, cometd: &Cometd, mut request: Request<Incoming>)
     front.spawn(async move {
         if let Ok(upgraded) = upgraded.await {
             tokio::select! {
-                () = socket(&server, &headers, TokioIo::new(upgraded)) => {}
+                biased;
                 _ = cut.changed() => {}
+                () = socket(&server, &headers, TokioIo::new(upgraded)) => {}
             }
         }
     });

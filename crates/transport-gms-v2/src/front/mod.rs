@@ -142,10 +142,12 @@ impl GmsFront {
                 .serve_connection(TokioIo::new(io), service)
                 .with_upgrades();
             tokio::select! {
+                // What is ready to be said when the cut is ordered is not said any more.
+                biased;
+                _ = cut.changed() => {}
+                () = stopped => {}
                 // A client that goes away is no news; an answer that is to be lost looks the same.
                 _ = connection => {}
-                () = stopped => {}
-                _ = cut.changed() => {}
             }
         }
     }
