@@ -89,6 +89,8 @@ struct Chats {
     by_id: HashMap<String, Arc<Chat>>,
     /// Since 8.5.112 the key carries the rest (§4).
     by_key: HashMap<Secret, Arc<Chat>>,
+    /// How many are about to begin.
+    starting: usize,
 }
 
 impl fmt::Debug for GmsFront {

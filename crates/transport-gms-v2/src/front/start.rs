@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use chat_core::{
     Capability, ChatSession, KeyRule, SessionSettings, StartRequest, TypingPolicy, UserData, transcript::View,
 };
-use tokio::time::timeout;
+use tokio::{sync::oneshot, time::timeout};
 use tracing::{debug, warn};
 
 use super::{
@@ -53,9 +53,7 @@ impl Shared {
             let advice = "chat service unavailable";
             failed(Identity::default(), true, ErrorCode::CANNOT_START, advice).into()
         };
-        if self.chats().by_id.len() >= self.config.chats_max {
-            return Err(cannot());
-        }
+        let place = self.place().ok_or_else(cannot)?;
         let wishes_async = parameters.user_data.0.get(ASYNC_MODE).is_some_and(|text| text == "true");
         let asynchronous = wishes_async && self.config.asynchronous;
         let capabilities = self.transport.capabilities();
@@ -78,30 +76,69 @@ impl Shared {
             .settings(settings(&self.config))
             .clock(Arc::clone(&self.config.clock))
             .start(start);
-        let session = match timeout(self.config.start_within, started).await {
-            Ok(Ok(session)) => session,
-            Ok(Err(failed)) => {
-                debug!(error = %failed.error, "the backend starts no chat");
-                return Err(cannot());
+        let service = call.service.unwrap_or_default();
+        let (tell, told) = oneshot::channel();
+        let front = Arc::clone(self);
+        // A task of its own: whoever asks may be gone before the backend has answered, and the chat is there all the same.
+        self.spawn(async move {
+            let chat = match started.await {
+                Ok(session) => front.open(session, service, asynchronous, nickname.into()),
+                Err(failed) => return debug!(error = %failed.error, "the backend starts no chat"),
+            };
+            drop(place);
+            if let Err(unheard) = tell.send(chat) {
+                unheard.give_up().await;
             }
-            Err(_) => return Err(cannot()),
-        };
+        });
+        match timeout(self.config.start_within, told).await {
+            Ok(Ok(chat)) => Ok(chat),
+            _ => Err(cannot()),
+        }
+    }
+
+    /// A chat that has begun at the backend begins here.
+    fn open(
+        self: &Arc<Self>,
+        session: ChatSession,
+        service: String,
+        asynchronous: bool,
+        nickname: Arc<str>,
+    ) -> Arc<Chat> {
         let events = session.subscribe(View::Full);
         let chat = Arc::new(Chat::new(
             Beginning {
                 id: id(16),
                 user_id: id(16),
                 secure_key: id(32).to_lowercase().into(),
-                service: call.service.unwrap_or_default(),
+                service,
                 asynchronous,
                 session,
-                nickname: nickname.into(),
+                nickname,
             },
             &self.config,
         ));
         self.remember(&chat);
         self.spawn(drive(Arc::clone(self), Arc::clone(&chat), events));
-        Ok(chat)
+        chat
+    }
+
+    /// A place for one more chat, if there is room.
+    fn place(self: &Arc<Self>) -> Option<Place> {
+        let mut chats = self.chats();
+        let room = chats.by_id.len() + chats.starting < self.config.chats_max;
+        room.then(|| {
+            chats.starting += 1;
+            Place(Arc::clone(self))
+        })
+    }
+}
+
+/// The place of a chat that is about to begin.
+struct Place(Arc<Shared>);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.chats().starting -= 1;
     }
 }
 

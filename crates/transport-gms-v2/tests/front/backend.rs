@@ -31,6 +31,20 @@ async fn while_the_backend_is_away_the_client_may_try_again() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_chat_that_begins_too_late_is_ended() {
+    for asynchronous in ["false", "true"] {
+        let rig = Rig::tuned(|config| config.start_within = Duration::from_secs(5));
+        let slow = FaultRule::new(Point::Connect, Fault::Delay(8_000)).when(When::First(1));
+        rig.console.network().add(slow);
+        let form = [("nickname", "Jane"), ("userData[GCTI_Chat_AsyncMode]", asynchronous)];
+        assert_eq!(rig.post(SERVICE, &form).await.failure(), (200, 2, 240));
+        let contact = rig.console.wait_for_contact().await;
+        contact.wait_for(|truth| truth.ended.is_some()).await;
+        rig.start().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_send_of_which_nobody_knows_is_answered_so() {
     for (unanswered, failure) in
         [(Unanswered::Transient, (200, 1, 0)), (Unanswered::GatewayTimeout, (504, -1, 0))]

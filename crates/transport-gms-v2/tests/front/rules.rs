@@ -207,7 +207,13 @@ async fn there_is_an_end_to_the_number_of_chats() {
     assert_eq!(refused.json()["chatEnded"], true);
     client.call("disconnect", &[]).await.ok();
     tokio::time::sleep(Duration::from_secs(60)).await;
-    rig.start().await;
+    let form = [("nickname", "Joe")];
+    let (one, other) = tokio::join!(rig.post(SERVICE, &form), rig.post(SERVICE, &form));
+    assert_eq!(
+        [one.failure(), other.failure()],
+        [(200, 0, 0), (200, 2, 240)],
+        "starts at once count as well"
+    );
 }
 
 #[tokio::test(start_paused = true)]
