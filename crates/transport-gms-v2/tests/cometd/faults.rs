@@ -306,9 +306,10 @@ async fn a_start_that_may_have_arrived_is_not_repeated() {
 /// How slow the network is, and when the chat ends: before the return, right after it, or in the midst of the pages.
 fn times() -> impl Iterator<Item = (Duration, u64)> {
     let quick = [0, 1, 30, 80, 130, 180, 400].map(|after| (Duration::from_millis(50), after));
+    let slower = [0, 1, 350, 701, 1_100, 1_401, 2_001].map(|after| (Duration::from_millis(700), after));
     let slow = [0, 1, 501, 901, 1_301, 1_500, 1_901, 2_201, 2_501, 3_000, 5_000]
         .map(|after| (Duration::from_millis(1_200), after));
-    quick.into_iter().chain(slow)
+    quick.into_iter().chain(slower).chain(slow)
 }
 
 #[tokio::test(start_paused = true)]

@@ -25,6 +25,8 @@ use crate::{
 const WAITING_MAX: usize = 1024;
 /// How long who comes back may read what was said meanwhile, if it was the last. Reading it ends the chat.
 const LAST_READ: Duration = Duration::from_secs(2);
+/// How long the end may wait for those who read the transcript when it came.
+const READ_OUT: Duration = Duration::from_secs(10);
 /// How long the goodbye may take, what is under way included.
 const GOODBYE: Duration = Duration::from_secs(4);
 
@@ -48,8 +50,10 @@ pub(super) struct Driver {
     ask_at: Option<Instant>,
     /// We came back, and what was missed may still be read until then.
     read_until: Option<Instant>,
-    /// The chat is over, and ends then.
+    /// The chat is over, and ends then, if nobody reads it any more.
     over_at: Option<Instant>,
+    /// The chat is over, and ends then at the latest.
+    over_by: Option<Instant>,
     /// Goodbye is being said, until then.
     goodbye: Option<Instant>,
 }
@@ -75,6 +79,7 @@ impl Driver {
             ask_at: None,
             read_until: None,
             over_at: None,
+            over_by: None,
             goodbye: None,
         }
     }
@@ -117,10 +122,7 @@ impl Driver {
                 () = self.line.ending() => {}
                 _ = outlet.drain(), if outlet.waiting() > 0 => {}
                 () = until(self.goodbye) => break None,
-                () = until(self.over_at) => {
-                    self.over_at = None;
-                    self.connection.over();
-                }
+                () = until(self.over_at) => self.over(),
                 () = until(self.ask_at), if self.work.is_none() => self.ask_again(),
                 attached = at_work(&mut self.work) => {
                     self.work = None;
@@ -258,16 +260,24 @@ impl Driver {
         self.connection.outlet.queue(events);
         self.connection.save();
         if over {
-            match self.read_until.filter(|until| Instant::now() < *until) {
-                Some(until) => self.over_at = Some(until),
-                None => self.connection.over(),
-            }
+            self.over();
         } else if ask_again {
             let connection = Arc::clone(&self.connection);
             self.work_on(async move {
                 connection.look_again().await;
                 false
             });
+        }
+    }
+
+    /// The chat is over: who reads it now may read it out, for the service soon knows nothing of it.
+    fn over(&mut self) {
+        let now = Instant::now();
+        let by = *self.over_by.get_or_insert(now + READ_OUT);
+        let read_until = self.read_until.max(self.line.read_until()).map(|until| until.min(by));
+        self.over_at = read_until.filter(|until| now < *until);
+        if self.over_at.is_none() {
+            self.connection.over();
         }
     }
 

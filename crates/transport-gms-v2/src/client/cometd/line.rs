@@ -27,6 +27,8 @@ const OPTIONAL_ANSWER: Duration = Duration::from_millis(500);
 const ANSWER: Duration = Duration::from_secs(10);
 /// How long the end of a chat is waited for (§9.4, rule 7).
 const END: Duration = Duration::from_secs(2);
+/// Who reads page after page asks for the next one within this time.
+const NEXT_PAGE: Duration = Duration::from_millis(100);
 
 /// The chat channel.
 #[derive(Debug)]
@@ -45,6 +47,8 @@ pub(crate) struct Line {
 #[derive(Debug, Default)]
 struct Asked {
     waiting: Option<Waiting>,
+    /// When a piece of the transcript was told last to who asked for it.
+    read_at: Option<Instant>,
     /// Until then the answer to an operation that was given up may still come, and nothing tells whose it is.
     owed_until: Option<Instant>,
 }
@@ -53,6 +57,7 @@ struct Asked {
 struct Waiting {
     operation: Operation,
     expect: Expect,
+    asked_at: Instant,
     answer: oneshot::Sender<Result<Reply, Failure>>,
 }
 
@@ -122,7 +127,7 @@ impl Line {
             .map_err(|_| not_answered(Error::new(ErrorKind::Internal, operation.name())))?;
         let _turn = self.turn.lock().await;
         let (answer, answered) = oneshot::channel();
-        self.asked().waiting = Some(Waiting { operation, expect, answer });
+        self.asked().waiting = Some(Waiting { operation, expect, asked_at: Instant::now(), answer });
         let (within, needed) = match operation {
             Operation::StartTyping | Operation::StopTyping | Operation::ReadReceipt => {
                 (OPTIONAL_ANSWER, false)
@@ -148,6 +153,11 @@ impl Line {
         };
         self.asked().end(Instant::now());
         result
+    }
+
+    /// Until when somebody may read the transcript: it was asked for, or the next page may be asked for.
+    pub(super) fn read_until(&self) -> Option<Instant> {
+        self.asked().read_until()
     }
 
     /// Takes in a `data` message.
@@ -185,6 +195,12 @@ impl Asked {
         }
     }
 
+    fn read_until(&self) -> Option<Instant> {
+        let reading = self.waiting.as_ref().filter(|waiting| asks_for_transcript(waiting.operation));
+        let asked = reading.map(|waiting| waiting.asked_at + ANSWER);
+        asked.max(self.read_at.map(|at| at + NEXT_PAGE))
+    }
+
     fn hear(&mut self, now: Instant, own: &Own, reply: Reply) -> Heard {
         let waiting = self.waiting.take_if(|waiting| waiting.expect.is_met(own, &reply));
         let operation = waiting.as_ref().map_or(Operation::RequestNotifications, |waiting| waiting.operation);
@@ -210,6 +226,9 @@ impl Asked {
             Ok(reply) if !asks_for_transcript(operation) => Heard::News(reply.clone()),
             _ => Heard::Answer,
         };
+        if matches!(heard, Heard::Answer) {
+            self.read_at = Some(now);
+        }
         match answer.send(judged) {
             Ok(()) => heard,
             // Who asked has gone: nothing of the answer may be lost.
@@ -250,7 +269,7 @@ mod tests {
         expect: Expect,
     ) -> oneshot::Receiver<Result<Reply, Failure>> {
         let (answer, answered) = oneshot::channel();
-        asked.waiting = Some(Waiting { operation, expect, answer });
+        asked.waiting = Some(Waiting { operation, expect, asked_at: Instant::now(), answer });
         answered
     }
 
