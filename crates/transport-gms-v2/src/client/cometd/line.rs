@@ -226,7 +226,7 @@ impl Asked {
             Ok(reply) if !asks_for_transcript(operation) => Heard::News(reply.clone()),
             _ => Heard::Answer,
         };
-        if matches!(heard, Heard::Answer) {
+        if asks_for_transcript(operation) {
             self.read_at = Some(now);
         }
         match answer.send(judged) {
