@@ -6,9 +6,6 @@ use serde_json::Value;
 use super::TRANSPORT_ID;
 use crate::{config::GmsConfig, wire::Parameters};
 
-/// Asks for an asynchronous chat (§2, reserved keys).
-const ASYNC_MODE: &str = "GCTI_Chat_AsyncMode";
-
 /// The parameters of a start.
 ///
 /// | Field | Parameter |
@@ -48,7 +45,7 @@ pub(crate) fn parameters(
         ..Parameters::default()
     };
     if request.asynchronous {
-        out.user_data.0.entry(ASYNC_MODE.to_owned()).or_insert_with(|| "true".to_owned());
+        out.ask_asynchronous();
     }
     for (key, value) in &request.vendor {
         vendor(&mut out, key, value)?;
@@ -60,11 +57,6 @@ pub(crate) fn parameters(
         return Err(Error::invalid_input("a name is needed: a nickname, or first and last name"));
     }
     Ok(out)
-}
-
-/// Whether an asynchronous chat is asked for.
-pub(crate) fn is_asynchronous(parameters: &Parameters) -> bool {
-    parameters.user_data.0.get(ASYNC_MODE).is_some_and(|text| text == "true")
 }
 
 /// The name that a chat starts under.

@@ -16,9 +16,6 @@ use super::{
 };
 use crate::wire::{ErrorCode, Identity, Position};
 
-/// User data that asks for an asynchronous chat (§2).
-const ASYNC_MODE: &str = "GCTI_Chat_AsyncMode";
-
 impl Shared {
     pub(super) async fn start(self: &Arc<Self>, call: Call) -> Answered {
         match self.try_start(call).await {
@@ -54,8 +51,7 @@ impl Shared {
             failed(Identity::default(), true, ErrorCode::CANNOT_START, advice).into()
         };
         let place = self.place().ok_or_else(cannot)?;
-        let wishes_async = parameters.user_data.0.get(ASYNC_MODE).is_some_and(|text| text == "true");
-        let asynchronous = wishes_async && self.config.asynchronous;
+        let asynchronous = parameters.is_asynchronous() && self.config.asynchronous;
         let capabilities = self.transport.capabilities();
         let mut start = StartRequest {
             nickname: parameters.nickname,

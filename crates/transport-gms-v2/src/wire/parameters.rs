@@ -9,6 +9,9 @@ use serde_json::{Map, Value};
 
 use super::{operation::Operation, position::Position, reply::Identity};
 
+/// User data that ask for an asynchronous chat (§2).
+const ASYNC_MODE: &str = "GCTI_Chat_AsyncMode";
+
 /// The parameters of a call; each operation takes some of them. `None` is not written, and nothing is checked for being needed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -114,6 +117,16 @@ impl Parameters {
     /// Parameters of a chat's party.
     pub fn of(identity: Identity) -> Self {
         Self { identity, ..Self::default() }
+    }
+
+    /// Whether a start asks for an asynchronous chat (§2).
+    pub fn is_asynchronous(&self) -> bool {
+        self.user_data.0.get(ASYNC_MODE).is_some_and(|text| text == "true")
+    }
+
+    /// Asks for an asynchronous chat, unless the user data say already what is wanted.
+    pub fn ask_asynchronous(&mut self) {
+        self.user_data.0.entry(ASYNC_MODE.to_owned()).or_insert_with(|| "true".to_owned());
     }
 
     /// The pairs of a REST call, before encoding. They hold the key of the chat.

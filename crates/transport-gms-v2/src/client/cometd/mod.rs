@@ -331,7 +331,7 @@ pub(crate) async fn start(
 ) -> Result<Connection, NotOpen> {
     let parameters =
         start::parameters(&inner.config, request, inner.config.asynchronous).map_err(NotOpen::Chat)?;
-    let may_poll = !start::is_asynchronous(&parameters);
+    let may_poll = !parameters.is_asynchronous();
     let mut opening = hub(inner)?.open(None, may_poll).await?;
     let nobody = Own::default();
     let asked = opening.ask(&nobody, Operation::RequestChat, &parameters, Expect::Started).await;
@@ -341,7 +341,7 @@ pub(crate) async fn start(
         let error = Error::new(ErrorKind::UnexpectedResponse, "requestChat: neither id nor key");
         return Err(NotOpen::Chat(not_repeated(error)));
     };
-    chat.asynchronous = start::is_asynchronous(&parameters);
+    chat.asynchronous = parameters.is_asynchronous();
     let (own, connection) = opening.stand(inner, chat, reply, None, tap);
     own.greet(request).await.map_err(NotOpen::Chat)?;
     Ok(connection)
