@@ -120,7 +120,11 @@ pub(crate) async fn run(args: ChatArgs) -> Result<ExitCode> {
         read = &mut reading => return read.context("reading the session")?.map(|()| ExitCode::SUCCESS),
         said = input.run(Duration::from_secs(args.linger.into())) => said?,
     }
-    session.end().await.context("ending the chat")?;
+    let asked = session.end().await;
+    // The other side may have ended it a moment earlier.
+    if session.ended().is_none() {
+        asked.context("ending the chat")?;
+    }
     timeout(END_WITHIN, reading).await.context("ending the chat")?.context("reading the session")??;
     Ok(ExitCode::SUCCESS)
 }

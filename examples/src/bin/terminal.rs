@@ -74,12 +74,21 @@ async fn main() -> Result<(), Failure> {
     let mut typing = true;
     loop {
         tokio::select! {
-            line = input.next_line(), if typing => match line? {
-                Some(line) if line.trim() == "/quit" => typing = false,
+            line = input.next_line(), if typing => match line?.as_deref().map(str::trim) {
+                None | Some("/quit") => {
+                    typing = false;
+                    // What was accepted before goes out first. Asked for once: the end comes as an event.
+                    if let Err(error) = session.end().await
+                        && session.ended().is_none()
+                    {
+                        return Err(error.into());
+                    }
+                }
+                Some("") => {}
                 // Accepted is enough: it stands in the transcript, and is sent as soon as the connection allows.
-                Some(line) if !line.trim().is_empty() => drop(session.send_text(line)?),
-                Some(_) => {}
-                None => typing = false,
+                Some(text) => if let Err(error) = session.send_text(text) {
+                    println!("-- not sent: {error}");
+                },
             },
             event = events.next() => match event {
                 None => break,
@@ -94,10 +103,6 @@ async fn main() -> Result<(), Failure> {
                 Some(ChatEvent::Ended(_)) => println!("-- the chat has ended"),
                 Some(_) => {}
             },
-        }
-        if !typing && session.ended().is_none() {
-            // What was accepted before goes out first.
-            session.end().await?;
         }
     }
     Ok(())
