@@ -850,6 +850,24 @@ fn the_vendors_text_is_kept_with_each_version() {
 }
 
 #[test]
+fn what_is_told_again_hides_no_news_beside_it() {
+    let raw = |body: &str| Some(Arc::from(body));
+    let mut transcript = Transcript::new();
+    let first = Sighting { raw: raw("1"), ..message("m", 9) };
+    let second = Sighting { raw: raw("2"), version: 1, ..message("m", 9).with_content(text("n")) };
+    let third = Sighting { raw: raw("3"), content: None, ..message("m", 9) };
+    for known in [&first, &second, &third] {
+        assert!(transcript.sight(known.clone()).any);
+        assert!(!transcript.sight(known.clone()).any);
+    }
+    // Each is known to the letter, but for an earlier time.
+    for (known, second) in [first, second, third].into_iter().zip([8, 7, 6]) {
+        assert!(transcript.sight(known.with_time(at(second))).any);
+        assert_eq!(transcript.get(&id("m")).unwrap().time().unwrap().at, at(second));
+    }
+}
+
+#[test]
 fn what_a_log_shows_of_it() {
     let mut transcript = Transcript::new();
     transcript.sight_all([message("a", 1), message("b", 2), message("c", 3), message("d", 4)]);
