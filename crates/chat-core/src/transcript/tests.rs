@@ -349,6 +349,20 @@ fn reading_implies_what_is_older_and_own_receipts_do_not_count() {
 }
 
 #[test]
+fn a_read_message_that_moves_up_takes_its_reading_along() {
+    let mut transcript = Transcript::new();
+    let state = |transcript: &Transcript, name| transcript.get(&id(name)).unwrap().delivery();
+    transcript.sight_all([own("one", 1), own("two", 3), own("three", 4)]);
+    transcript.receipt(&id("three"), read("ann"));
+    assert_eq!(state(&transcript, "two"), Some(DeliveryState::Read));
+    // It stands between the others once its place is known better.
+    transcript.sight(own("three", 2));
+    assert_eq!(shown(&transcript, View::Full), ["one", "three", "two"]);
+    assert_eq!(state(&transcript, "one"), Some(DeliveryState::Read));
+    assert_eq!(state(&transcript, "two"), Some(DeliveryState::Sent));
+}
+
+#[test]
 fn a_newer_question_with_the_same_reference_replaces_the_older() {
     let mut transcript = Transcript::new();
     transcript.sight_all([question("new", 3, "r"), question("other", 2, "s"), question("old", 1, "r")]);
