@@ -875,9 +875,9 @@ fn what_is_told_again_hides_no_news_beside_it() {
         assert!(!transcript.sight(known.clone()).any);
     }
     // Each is known to the letter, but for an earlier time.
-    for (known, second) in [first, second, third].into_iter().zip([8, 7, 6]) {
-        assert!(transcript.sight(known.with_time(at(second))).any);
-        assert_eq!(transcript.get(&id("m")).unwrap().time().unwrap().at, at(second));
+    for (known, earlier) in [first, second, third].into_iter().zip([8, 7, 6].map(at)) {
+        assert!(transcript.sight(known.with_time(earlier)).any);
+        assert_eq!(transcript.get(&id("m")).unwrap().time().unwrap().at, earlier);
     }
 }
 
